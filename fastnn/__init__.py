@@ -1,0 +1,53 @@
+"""fastnn: compiled neural-network kernels with a thin Python API."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+from importlib import import_module
+from typing import Any
+
+#: Public names and the modules that define them; imported when first used.
+_NAMES = {
+    "fastnn.autodiff": ("check_gradients", "grad", "trace", "value_and_grad"),
+    "fastnn.backends": ("available_backends", "use_backend"),
+    "fastnn.threads": ("get_num_threads", "set_num_threads", "threads"),
+    "fastnn.program": ("Program", "Tensor"),
+    "fastnn.checks": ("DataError", "DtypeError", "LayoutError", "ShapeError", "UnsupportedOp"),
+    "fastnn.model": ("Sequential",),
+    "fastnn.saving": ("FileError", "load"),
+    "fastnn.training": ("NonFiniteLoss",),
+    "fastnn.layers": ("Activation", "Dense", "Dropout", "Flatten"),
+    "fastnn.optimizers": ("SGD", "Adam", "AdamW", "RMSprop"),
+    "fastnn.losses": (
+        "BinaryCrossEntropy", "CrossEntropy", "Huber", "MeanAbsoluteError", "MeanSquaredError",
+    ),
+    "fastnn.callbacks": ("Callback", "History"),
+    "fastnn.config": ("config_report", "show_config"),
+    "fastnn.ops": (
+        "add", "broadcast_to", "cos", "divide", "exp", "log", "matmul", "maximum", "mean", "multiply", "negative",
+        "power", "reshape", "sin", "sqrt", "subtract", "sum", "transpose",
+    ),
+}  # fmt: skip
+_MODULES = (
+    "autodiff", "backends", "callbacks", "checks", "datasets", "initializers", "layers", "losses", "metrics", "ops",
+    "optimizers", "program", "table",
+)  # fmt: skip
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"fastnn.{name}")
+    else:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

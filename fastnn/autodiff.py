@@ -1,0 +1,407 @@
+"""Reverse-mode differentiation: one rule per op, and grad, value_and_grad, check_gradients, trace.
+
+A rule takes a recorded call, which of its inputs need a gradient, and the gradients by its outputs; it records the
+calls that compute the gradients by its inputs (Griewank and Walther 2008, Evaluating Derivatives, chapter 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastnn import checks, ops
+from fastnn.ops.dispatch import apply
+from fastnn.program import Buffer, Call, Program, Tensor
+from fastnn.table import ACTIVATIONS, SAVED, TABLE
+
+Gradients = tuple[Tensor | None, ...]
+Rule = Callable[[Call, tuple[bool, ...], Tensor], Gradients]
+
+
+def gradients(loss: Tensor, wrt: Sequence[Tensor], seed: Tensor | None = None) -> list[Tensor | None]:
+    """Record the gradients of a tensor of one element by others; None for one it does not depend on.
+
+    Parameters
+    ----------
+    loss : Tensor
+    wrt : sequence of Tensor
+        Inputs, states or results of earlier calls.
+    seed : Tensor, optional
+        Gradient by `loss` itself; one by default.
+    """
+    program = loss.program
+    if loss.size != 1:
+        checks.fail(checks.ShapeError, "grad", "the function's value", "one element", loss.shape)
+    if seed is None:
+        seed = program.constant(np.ones(loss.shape, loss.dtype), "one")
+    calls = list(program.calls)
+    dependent: set[Buffer] = {t.buffer for t in wrt}
+    for call in calls:
+        if any(t is not None and t.buffer in dependent for t in call.inputs):
+            dependent.update(t.buffer for t in call.outputs if t is not None)
+    adjoints: dict[Buffer, Tensor] = {loss.buffer: seed}
+    for call in reversed(calls):
+        dy = adjoints.get(call.outputs[0].buffer) if call.outputs and call.outputs[0] is not None else None
+        needs = tuple(t is not None and t.buffer in dependent for t in call.inputs)
+        if dy is None or not any(needs):
+            continue
+        if call.op.name not in RULES:
+            raise NotImplementedError(f"grad: op {call.op.name!r} has no gradient rule")
+        assert call.outputs[0] is not None
+        results = RULES[call.op.name](call, needs, dy.reshape(call.outputs[0].shape))
+        for tensor, need, result in zip(call.inputs, needs, results, strict=True):
+            if not need:
+                continue
+            assert tensor is not None
+            if result is None:
+                raise NotImplementedError(f"grad: {call.op.name!r} has no gradient by its inputs other than the first")
+            before = adjoints.get(tensor.buffer)
+            adjoints[tensor.buffer] = result if before is None else ops.add(before.reshape(result.shape), result)
+    found = [adjoints.get(t.buffer) if t.buffer in dependent else None for t in wrt]
+    return [None if g is None else g.reshape(t.shape) for g, t in zip(found, wrt, strict=True)]
+
+
+# --- rules -----------------------------------------------------------------------------------------------
+
+
+def _add(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return dy, dy
+
+
+def _subtract(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return dy, ops.negative(dy) if needs[1] else None
+
+
+def _multiply(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    a, b = call.inputs
+    return dy * b if needs[0] else None, dy * a if needs[1] else None
+
+
+def _divide(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    _, b = call.inputs
+    da = dy / b
+    return da, ops.negative(da * call.outputs[0]) if needs[1] else None
+
+
+def _maximum(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return apply("maximum_backward", dy, *call.inputs)
+
+
+def _power(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    """d(a^b) = b a^(b-1) da + a^b log(a) db."""
+    a, b = call.inputs
+    da = dy * b * a ** (b - 1.0) if needs[0] else None
+    return da, dy * call.outputs[0] * ops.log(a) if needs[1] else None
+
+
+def _affine(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    scale = call.params["scale"]
+    return (dy if scale == 1.0 else ops.affine(dy, scale),)
+
+
+def _exp(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return (dy * call.outputs[0],)
+
+
+def _log(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return (dy / call.inputs[0],)
+
+
+def _sin(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return (dy * ops.cos(call.inputs[0]),)
+
+
+def _cos(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return (ops.negative(dy * ops.sin(call.inputs[0])),)
+
+
+def _sqrt(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return (dy * 0.5 / call.outputs[0],)
+
+
+def _copy(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    """Sum over the repeated axes (stride 0), then put the others back into the order of their strides."""
+    shape, strides = call.params["shape"], call.params["strides"]
+    repeated = tuple(a for a, s in enumerate(strides) if s == 0 and shape[a] > 1)
+    kept = [a for a in range(len(shape)) if a not in repeated]
+    dx = ops.sum(dy.reshape(shape), repeated) if repeated else dy.reshape([shape[a] for a in kept])
+    order = sorted(range(len(kept)), key=lambda i: -strides[kept[i]])
+    if order != list(range(len(kept))):
+        dx = ops.transpose(dx, order)
+    return (dx.reshape(-1),)
+
+
+def _sum(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    o, r = call.dims["o"], call.dims["r"]
+    return (ops.broadcast_to(dy.reshape(o, 1), (o, r)),)
+
+
+def _column_sum(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    o, r = call.dims["o"], call.dims["r"]
+    return (ops.broadcast_to(dy.reshape(1, o), (r, o)),)
+
+
+def _matmul(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    """For y = a b: da = dy b', db = a' dy; transposed where a or b was stored transposed."""
+    a, b = call.inputs
+    ta, tb = call.params["transpose_a"], call.params["transpose_b"]
+    da = db = None
+    if needs[0] and not ta:
+        da = ops.matmul(dy, b, transpose_b=not tb)
+    elif needs[0]:
+        da = ops.matmul(b, dy, transpose_a=tb, transpose_b=True)
+    if needs[1] and not tb:
+        db = ops.matmul(a, dy, transpose_a=not ta)
+    elif needs[1]:
+        db = ops.matmul(dy, a, transpose_a=True, transpose_b=ta)
+    return da, db
+
+
+def _bias_add(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return dy, ops.sum(dy, 0) if needs[1] else None
+
+
+def _dense(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    x, w, bias = call.inputs
+    activation = call.params["activation"]
+    saved = None
+    if activation != "linear":
+        saved = call.outputs[1 if SAVED[activation] == "x" else 0]
+    want = ("dx",) * needs[0] + ("dbias",) * (bias is not None and needs[2])
+    result = apply("dense_backward", dy, x, w, saved, want=want, **call.params)
+    given = dict(zip((*("dx",) * needs[0], "dw", "dbias"), result if want else (result,), strict=False))
+    return given.get("dx"), given["dw"], given.get("dbias")
+
+
+def _dropout(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return (apply("dropout", dy, **call.params),)
+
+
+def _activation(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    saved = call.inputs[0] if SAVED[call.op.name] == "x" else call.outputs[0]
+    return (apply(f"{call.op.name}_backward", dy, saved, **call.params),)
+
+
+def _linear(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return (dy,)
+
+
+def _loss(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    """The kernel has computed the gradient already; only a seed other than one still scales it."""
+    gradient = call.outputs[1]
+    assert gradient is not None
+    if not (dy.buffer.kind == "constant" and dy.buffer.name.startswith("one")):
+        gradient = gradient * ops.broadcast_to(dy.reshape(1, 1), gradient.shape)
+    symmetric = call.op.name in ("mean_squared_error", "mean_absolute_error", "huber")
+    return gradient, ops.negative(gradient) if needs[1] and symmetric else None, None
+
+
+RULES: dict[str, Rule] = {
+    "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "maximum": _maximum,
+    "power": _power, "affine": _affine, "exp": _exp, "log": _log, "sin": _sin, "cos": _cos, "sqrt": _sqrt,
+    "copy": _copy, "sum": _sum, "column_sum": _column_sum, "matmul": _matmul, "bias_add": _bias_add,
+    "dense": _dense, "dropout": _dropout, "softmax": _activation, "log_softmax": _activation,
+    **{name: _activation for name in ACTIVATIONS}, "linear": _linear,
+    **{name: _loss for name, op in TABLE.items() if op.family == "losses"},
+}  # fmt: skip
+
+
+# --- differentiation of plain functions --------------------------------------------------------------------
+
+
+def _leaves(value: Any) -> list[Any]:
+    """Arrays of nested lists, tuples and dicts, in order."""
+    if isinstance(value, dict):
+        return [leaf for v in value.values() for leaf in _leaves(v)]
+    if isinstance(value, (list, tuple)):
+        return [leaf for v in value for leaf in _leaves(v)]
+    return [value]
+
+
+def _rebuild(value: Any, leaves: list[Any]) -> Any:
+    """The same nesting with other leaves, which are taken from the front of the list."""
+    if isinstance(value, dict):
+        return {k: _rebuild(v, leaves) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_rebuild(v, leaves) for v in value)
+    return leaves.pop(0)
+
+
+def _array(value: Any) -> np.ndarray:
+    """A leaf as an array that can be differentiated by: integers become float64."""
+    if checks.is_device_array(value):
+        return value
+    array = np.asarray(value)
+    return array if array.dtype.kind == "f" else checks.host_array("grad", "argument", array, np.dtype(np.float64))
+
+
+def _record(
+    f: Callable[..., Any], args: tuple[Any, ...], argnums: Sequence[int], backend: str | None
+) -> tuple[Program, list[Tensor], list[Any], Any]:
+    """Call f with tensors in place of some arguments; returns program, input tensors, their values, f's result."""
+    program = Program(backend)
+    tensors: list[Tensor] = []
+    values: list[Any] = []
+    symbolic = list(args)
+    for number in argnums:
+        leaves = [_array(leaf) for leaf in _leaves(args[number])]
+        new = [program.input(f"arg{number}", a.shape, np.dtype(a.dtype).newbyteorder("=")) for a in leaves]
+        symbolic[number] = _rebuild(args[number], list(new))
+        tensors += new
+        values += leaves
+    return program, tensors, values, f(*symbolic)
+
+
+def _numbers(f: Callable[..., Any], args: tuple[Any, ...], argnums: int | Sequence[int]) -> list[int]:
+    numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+    for n in numbers:
+        if not -len(args) <= n < len(args):
+            name = getattr(f, "__name__", "function")
+            checks.fail(ValueError, "grad", "argnums", f"numbers of the {len(args)} arguments of {name}", argnums)
+    return [n % len(args) for n in numbers]
+
+
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, backend: str | None = None
+) -> Callable[..., tuple[Any, Any]]:
+    """A function that returns f's value and its gradient.
+
+    Parameters
+    ----------
+    f : callable
+        A function of ops that returns one number. Its arguments to differentiate by are arrays, numbers, or
+        (nested) lists, tuples and dicts of these; others are passed on as they are.
+    argnums : int or sequence of int
+        Arguments to differentiate by; a sequence gives a tuple of gradients.
+    backend : str, optional
+
+    Returns
+    -------
+    callable
+        Takes f's arguments; returns ``(value, gradient)``, the gradient in the shape of the argument. f is recorded
+        anew at each call, so it may depend on anything; within another recording the gradient is recorded too,
+        so that gradients of gradients work for functions of elementwise and matrix primitives.
+    """
+
+    @wraps(f)
+    def value_and_gradient(*args: Any) -> tuple[Any, Any]:
+        numbers = _numbers(f, args, argnums)
+        chosen = [args[n] for n in numbers]
+        single = isinstance(argnums, int)
+        if any(isinstance(leaf, Tensor) for leaf in _leaves(chosen)):
+            value = f(*args)
+            wrt = _leaves(chosen)
+            found = [_zeros(t) if g is None else g for g, t in zip(gradients(value, wrt), wrt, strict=True)]
+            result = _rebuild(chosen, found)
+            return value, result[0] if single else tuple(result)
+        program, tensors, values, value = _record(f, args, numbers, backend)
+        if not isinstance(value, Tensor):
+            result = _rebuild(chosen, [np.zeros_like(v) for v in values])
+            return value, result[0] if single else tuple(result)
+        found = [_zeros(t) if g is None else g for g, t in zip(gradients(value, tensors), tensors, strict=True)]
+        for tensor in [value, *found]:
+            program.output(tensor)
+        results = program(*values)
+        result = _rebuild(chosen, list(results[1:]))
+        return results[0].reshape(()), result[0] if single else tuple(result)
+
+    return value_and_gradient
+
+
+def _zeros(tensor: Tensor) -> Tensor:
+    return tensor.program.constant(np.zeros(tensor.shape, tensor.dtype))
+
+
+def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, backend: str | None = None) -> Callable[..., Any]:
+    """A function that returns f's gradient; see `value_and_grad`."""
+    both = value_and_grad(f, argnums, backend=backend)
+
+    @wraps(f)
+    def gradient(*args: Any) -> Any:
+        return both(*args)[1]
+
+    return gradient
+
+
+def trace(f: Callable[..., Any], *args: Any, backend: str | None = None) -> Program:
+    """Record f as a program without running it.
+
+    Parameters
+    ----------
+    f : callable
+        A function of ops that returns a tensor or several.
+    *args : array_like
+        Arrays that give the inputs' shapes and dtypes, or nested lists and dicts of them.
+    """
+    program, _, _, result = _record(f, args, range(len(args)), backend)
+    for value in _leaves(result):
+        if not isinstance(value, Tensor):
+            checks.fail(TypeError, "trace", "the function's value", "tensors", type(value).__name__)
+        program.output(value)
+    return program
+
+
+def check_gradients(
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    *,
+    epsilon: float = 1e-6,
+    rtol: float = 1e-6,
+    backend: str | None = None,
+) -> float:
+    """Compare f's gradients by all its arguments with central differences in float64.
+
+    ``(f(x + epsilon) - f(x - epsilon)) / (2 epsilon)`` for every element of every argument.
+
+    Parameters
+    ----------
+    f : callable
+        A function of ops that returns one number.
+    args : sequence of array_like
+    epsilon : float
+        Step, relative to ``max(1, |x|)``.
+    rtol : float
+        Largest error allowed, relative to the largest gradient (or to 1 where that is larger).
+
+    Returns
+    -------
+    float
+        The largest relative error.
+
+    Raises
+    ------
+    AssertionError
+        If it exceeds `rtol`; the message names the argument and the element.
+    """
+    arrays = [np.array(a, dtype=np.float64) for a in args]
+    numbers = list(range(len(arrays)))
+    found = value_and_grad(f, numbers, backend=backend)(*arrays)[1]
+    program = trace(f, *arrays, backend=backend)
+
+    def value() -> float:
+        return float(np.ravel(program(*arrays)[0])[0])
+
+    worst = 0.0
+    for number, (array, gradient) in enumerate(zip(arrays, found, strict=True)):
+        scale = max(1.0, float(np.abs(gradient).max(initial=0)))
+        for index in np.ndindex(array.shape):
+            x = array[index]
+            step = epsilon * max(1.0, abs(x))
+            array[index] = x + step
+            above = value()
+            array[index] = x - step
+            below = value()
+            array[index] = x
+            difference = (above - below) / (2 * step)
+            error = abs(difference - float(gradient[index])) / scale
+            if not error <= rtol:
+                raise AssertionError(
+                    f"check_gradients: argument {number}, element {index}: gradient {float(gradient[index])!r}, "
+                    f"central difference {difference!r}, relative error {error:.2e} > {rtol:.2e}"
+                )
+            worst = max(worst, error)
+    return worst

@@ -1,0 +1,486 @@
+"""The reference backend: every op in plain NumPy, written to be read. Slow, complete, obviously right.
+
+Kernels take the arrays of the op's signature (inputs, then outputs) and its parameters by keyword, and write
+into the outputs or the updated inputs. They compute in the dtype of the arrays, except that sums are float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import erfc as _scalar_erfc
+from math import pi, sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.backends.host import HostBackend, lay_out
+from fastnn.table import DTYPES, Op
+
+if TYPE_CHECKING:
+    from fastnn.program import Program
+
+_erfc = np.vectorize(_scalar_erfc, otypes=[np.float64])
+
+# --- elementwise -----------------------------------------------------------------------------------------
+
+
+def add(a, b, y):
+    np.add(a, b, out=y)
+
+
+def subtract(a, b, y):
+    np.subtract(a, b, out=y)
+
+
+def multiply(a, b, y):
+    np.multiply(a, b, out=y)
+
+
+def divide(a, b, y):
+    np.divide(a, b, out=y)
+
+
+def maximum(a, b, y):
+    np.maximum(a, b, out=y)
+
+
+def maximum_backward(dy, a, b, da, db):
+    """The gradient goes to the larger input; equal inputs share it."""
+    share = np.where(a > b, 1.0, np.where(a == b, 0.5, 0.0)).astype(dy.dtype)
+    da[...] = dy * share
+    db[...] = dy * (1 - share)
+
+
+def power(a, b, y):
+    np.power(a, b, out=y)
+
+
+def affine(x, y, *, scale, shift):
+    y[...] = x * y.dtype.type(scale) + y.dtype.type(shift)
+
+
+def exp(x, y):
+    np.exp(x, out=y)
+
+
+def log(x, y):
+    np.log(x, out=y)
+
+
+def sin(x, y):
+    np.sin(x, out=y)
+
+
+def cos(x, y):
+    np.cos(x, out=y)
+
+
+def sqrt_(x, y):
+    np.sqrt(x, out=y)
+
+
+def copy(x, y, *, shape, strides):
+    """y[i0, ..., i7] = x[i0*s0 + ... + i7*s7], strides counted in elements."""
+    bytes_ = tuple(s * x.itemsize for s in strides)
+    y[...] = np.lib.stride_tricks.as_strided(x, shape, bytes_).ravel()
+
+
+# --- reductions ------------------------------------------------------------------------------------------
+
+
+def sum_(x, y):
+    y[...] = x.sum(axis=1, dtype=np.float64)
+
+
+def column_sum(x, y):
+    y[...] = x.sum(axis=0, dtype=np.float64)
+
+
+def sum_of_squares(x, y):
+    y[0] = np.square(x, dtype=np.float64).sum()
+
+
+def clip_by_norm(g, squared_norm, *, max_norm):
+    """g *= min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_."""
+    g *= g.dtype.type(min(1.0, max_norm / (float(squared_norm[0]) ** 0.5 + 1e-6)))
+
+
+def argmax(x, y):
+    """The first largest element of each row; a NaN counts as the largest."""
+    y[...] = x.argmax(axis=1)
+
+
+def count_equal(a, b, y):
+    y[0] = np.count_nonzero(a == b)
+
+
+# --- activations -----------------------------------------------------------------------------------------
+
+
+def linear(x, y):
+    y[...] = x
+
+
+def linear_backward(dy, y, dx):
+    dx[...] = dy
+
+
+def relu(x, y):
+    y[...] = np.where(x < 0, 0, x)
+
+
+def relu_backward(dy, y, dx):
+    dx[...] = np.where(y <= 0, 0, dy)
+
+
+def leaky_relu(x, y, *, alpha):
+    y[...] = np.where(x < 0, x * y.dtype.type(alpha), x)
+
+
+def leaky_relu_backward(dy, y, dx, *, alpha):
+    dx[...] = np.where(y <= 0, dy * dy.dtype.type(alpha), dy)
+
+
+def elu(x, y, *, alpha):
+    y[...] = np.where(x < 0, y.dtype.type(alpha) * np.expm1(np.minimum(x, 0)), x)
+
+
+def elu_backward(dy, y, dx, *, alpha):
+    dx[...] = np.where(y <= 0, dy * (y + dy.dtype.type(alpha)), dy)
+
+
+def _normal_cdf(x):
+    """Standard normal distribution function: erfc(-x / sqrt(2)) / 2 keeps its digits in the lower tail."""
+    return 0.5 * _erfc(-x.astype(np.float64) / sqrt(2))
+
+
+def _normal_pdf(x):
+    x = x.astype(np.float64)
+    return np.exp(-0.5 * x * x) / sqrt(2 * pi)
+
+
+def gelu(x, y):
+    y[...] = np.where(np.isneginf(x), -0.0, x * _normal_cdf(x))
+
+
+def gelu_backward(dy, x, dx):
+    slope = _normal_cdf(x) + np.where(np.isinf(x), 0, x * _normal_pdf(x))
+    dx[...] = dy * slope
+
+
+_GELU_C, _GELU_A = sqrt(2 / pi), 0.044715
+
+
+def _sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+def gelu_tanh(x, y):
+    """0.5 x (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3)."""
+    wide = x.astype(np.float64)
+    gate = _sigmoid(2 * _GELU_C * (wide + _GELU_A * wide**3))
+    y[...] = np.where(np.isneginf(x), -0.0, wide * gate)
+
+
+def gelu_tanh_backward(dy, x, dx):
+    wide = x.astype(np.float64)
+    gate = _sigmoid(2 * _GELU_C * (wide + _GELU_A * wide**3))
+    slope = 2 * _GELU_C * (1 + 3 * _GELU_A * wide**2)
+    dx[...] = dy * (gate + np.where(np.isinf(x), 0, wide * gate * (1 - gate) * slope))
+
+
+def silu(x, y):
+    y[...] = np.where(np.isneginf(x), -0.0, x * _sigmoid(x))
+
+
+def silu_backward(dy, x, dx):
+    gate = _sigmoid(x)
+    dx[...] = dy * (gate + np.where(np.isinf(x), 0, x * gate * (1 - gate)))
+
+
+def sigmoid(x, y):
+    y[...] = _sigmoid(x)
+
+
+def sigmoid_backward(dy, y, dx):
+    dx[...] = dy * y * (1 - y)
+
+
+def tanh(x, y):
+    np.tanh(x, out=y)
+
+
+def tanh_backward(dy, y, dx):
+    dx[...] = dy * ((1 - y) * (1 + y))
+
+
+def softplus(x, y):
+    y[...] = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def softplus_backward(dy, y, dx):
+    """sigmoid(x) = 1 - exp(-y)."""
+    dx[...] = dy * -np.expm1(-y)
+
+
+def _log_softmax(x):
+    shifted = x.astype(np.float64) - x.max(axis=1, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def softmax(x, y):
+    y[...] = np.exp(_log_softmax(x))
+
+
+def softmax_backward(dy, y, dx):
+    wide = dy.astype(np.float64)
+    dx[...] = y * (wide - (wide * y).sum(axis=1, keepdims=True))
+
+
+def log_softmax(x, y):
+    y[...] = _log_softmax(x)
+
+
+def log_softmax_backward(dy, y, dx):
+    wide = dy.astype(np.float64)
+    dx[...] = wide - np.exp(y.astype(np.float64)) * wide.sum(axis=1, keepdims=True)
+
+
+# --- matrix products -------------------------------------------------------------------------------------
+
+
+def matmul(a, b, y, *, transpose_a, transpose_b, accumulate):
+    product = (a.T if transpose_a else a) @ (b.T if transpose_b else b)
+    y[...] = y + product if accumulate else product
+
+
+def bias_add(x, bias, y):
+    np.add(x, bias, out=y)
+
+
+def dense(x, w, bias, y, pre, *, activation, alpha):
+    z = x @ w
+    if bias is not None:
+        z = z + bias
+    if pre is not None:
+        pre[...] = z
+    KERNELS[activation](z, y, **_alpha(activation, alpha))
+
+
+def dense_backward(dy, x, w, saved, dx, dw, dbias, *, activation, alpha):
+    """`saved` is y or pre, whichever the activation's gradient is computed from; absent when linear."""
+    dz = dy
+    if saved is not None:
+        dz = np.empty_like(dy)
+        KERNELS[f"{activation}_backward"](dy, saved, dz, **_alpha(activation, alpha))
+    dw[...] = x.T @ dz
+    if dbias is not None:
+        column_sum(dz, dbias)
+    if dx is not None:
+        dx[...] = dz @ w.T
+
+
+def _alpha(activation, alpha):
+    return {"alpha": alpha} if activation in ("leaky_relu", "elu") else {}
+
+
+# --- random ----------------------------------------------------------------------------------------------
+
+
+def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """Philox4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
+
+    `counter` is uint64 of shape (4, n) holding 32-bit words; returns uint64 words of shape (4, n).
+    """
+    low = np.uint64(0xFFFFFFFF)
+    c0, c1, c2, c3 = counter
+    k0, k1 = np.uint64(key[0]), np.uint64(key[1])
+    for _ in range(10):
+        p0 = np.uint64(0xD2511F53) * c0
+        p1 = np.uint64(0xCD9E8D57) * c2
+        c0, c1, c2, c3 = (p1 >> np.uint64(32)) ^ c1 ^ k0, p1 & low, (p0 >> np.uint64(32)) ^ c3 ^ k1, p0 & low
+        k0 = (k0 + np.uint64(0x9E3779B9)) & low
+        k1 = (k1 + np.uint64(0xBB67AE85)) & low
+    return np.stack([c0, c1, c2, c3])
+
+
+def dropout(x, y, *, rate, seed, stream, step):
+    """Element e uses word e % 4 of Philox(counter=(e//4 low, e//4 high, step, stream), key=(seed low, seed high)).
+
+    It is dropped when that word is below floor(rate * 2**32), and else multiplied by 1 / (1 - rate).
+    """
+    blocks = np.arange((x.size + 3) // 4, dtype=np.uint64)
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    counter = np.stack(
+        [blocks & low, blocks >> half, np.full_like(blocks, int(step)), np.full_like(blocks, int(stream))]
+    )
+    words = philox4x32(counter, (int(seed) & 0xFFFFFFFF, int(seed) >> 32)).T.ravel()[: x.size]
+    keep = words >= np.uint64(int(rate * 2**32))
+    scale = y.dtype.type(1 / (1 - rate)) if rate < 1 else y.dtype.type(0)
+    y[...] = np.where(keep, x * scale, 0)
+
+
+# --- losses ----------------------------------------------------------------------------------------------
+# The loss is the mean of the elements' losses (of the rows' losses for cross-entropy), each row's multiplied by
+# its weight; the division is by the number of rows, not by the sum of the weights. Internally float64.
+
+
+def _reduce(values, slopes, weight, loss, grad, count):
+    """Write loss = sum(weight * values) / count and grad = weight * slopes / count."""
+    w = 1.0 if weight is None else weight.astype(np.float64)[:, None]
+    loss[0] = (w * values).sum() / count
+    if grad is not None:
+        grad[...] = w * slopes / count
+
+
+def mean_squared_error(y_pred, y_true, weight, loss, grad):
+    e = y_pred.astype(np.float64) - y_true
+    _reduce(e * e, 2 * e, weight, loss, grad, e.size)
+
+
+def mean_absolute_error(y_pred, y_true, weight, loss, grad):
+    e = y_pred.astype(np.float64) - y_true
+    _reduce(np.abs(e), np.sign(e), weight, loss, grad, e.size)
+
+
+def huber(y_pred, y_true, weight, loss, grad, *, delta):
+    """e^2 / 2 for |e| <= delta, else delta (|e| - delta / 2) (Huber 1964)."""
+    e = y_pred.astype(np.float64) - y_true
+    a = np.abs(e)
+    values = np.where(a <= delta, 0.5 * e * e, delta * (a - 0.5 * delta))
+    _reduce(values, np.clip(e, -delta, delta), weight, loss, grad, e.size)
+
+
+def binary_cross_entropy(y_pred, y_true, weight, loss, grad):
+    """From logits: max(x, 0) - x t + log(1 + exp(-|x|))."""
+    x, t = y_pred.astype(np.float64), y_true.astype(np.float64)
+    values = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+    _reduce(values, _sigmoid(x) - t, weight, loss, grad, x.size)
+
+
+def softmax_cross_entropy(y_pred, y_true, weight, loss, grad, *, label_smoothing):
+    """From logits, with one target distribution per row: -sum(t log softmax(x))."""
+    t = y_true * (1.0 - label_smoothing) + label_smoothing / y_true.shape[1]
+    log_p = _log_softmax(y_pred)
+    values = -(t * log_p).sum(axis=1, keepdims=True)
+    _reduce(values, np.exp(log_p) * t.sum(axis=1, keepdims=True) - t, weight, loss, grad, len(t))
+
+
+def sparse_softmax_cross_entropy(y_pred, labels, weight, loss, grad, *, label_smoothing):
+    softmax_cross_entropy(
+        y_pred, np.eye(y_pred.shape[1])[labels], weight, loss, grad, label_smoothing=label_smoothing
+    )
+
+
+# --- optimizers ------------------------------------------------------------------------------------------
+
+
+def sgd_update(p, g, velocity, *, learning_rate, momentum, nesterov, weight_decay):
+    g = g + p.dtype.type(weight_decay) * p
+    if velocity is not None:
+        velocity[...] = p.dtype.type(momentum) * velocity + g
+        g = g + p.dtype.type(momentum) * velocity if nesterov else velocity
+    p -= p.dtype.type(learning_rate) * g
+
+
+def rmsprop_update(p, g, square_avg, velocity, grad_avg, *, learning_rate, rho, epsilon, momentum, weight_decay):
+    """`velocity` is present with momentum, `grad_avg` when centred (Graves 2013); epsilon outside the root."""
+    cast = p.dtype.type
+    g = g + cast(weight_decay) * p
+    square_avg += cast(1 - rho) * (g * g - square_avg)
+    second = square_avg
+    if grad_avg is not None:
+        grad_avg += cast(1 - rho) * (g - grad_avg)
+        second = square_avg - grad_avg * grad_avg
+    step = g / (np.sqrt(second) + cast(epsilon))
+    if velocity is not None:
+        velocity[...] = cast(momentum) * velocity + step
+        step = velocity
+    p -= cast(learning_rate) * step
+
+
+def adam_update(
+    p, g, m, v, v_max, *, learning_rate, beta_1, beta_2, epsilon, weight_decay, decoupled, bias_correction, step
+):
+    """Kingma and Ba 2015; `decoupled` is AdamW (Loshchilov and Hutter 2019); `v_max` present is AMSGrad."""
+    cast = p.dtype.type
+    if decoupled:
+        p *= cast(1 - learning_rate * weight_decay)
+    else:
+        g = g + cast(weight_decay) * p
+    m += cast(1 - beta_1) * (g - m)
+    v += cast(1 - beta_2) * (g * g - v)
+    second = v
+    if v_max is not None:
+        np.maximum(v_max, v, out=v_max)
+        second = v_max
+    correction_1 = 1 - beta_1**step if bias_correction else 1.0
+    correction_2 = 1 - beta_2**step if bias_correction else 1.0
+    denominator = np.sqrt(second) * cast(correction_2**-0.5) + cast(epsilon)
+    p -= cast(learning_rate / correction_1) * m / denominator
+
+
+KERNELS: dict[str, Callable[..., None]] = {
+    "add": add, "subtract": subtract, "multiply": multiply, "divide": divide, "maximum": maximum,
+    "maximum_backward": maximum_backward, "power": power, "affine": affine, "exp": exp, "log": log, "sin": sin,
+    "cos": cos, "sqrt": sqrt_, "copy": copy, "sum": sum_, "column_sum": column_sum,
+    "sum_of_squares": sum_of_squares, "clip_by_norm": clip_by_norm, "argmax": argmax, "count_equal": count_equal,
+    "matmul": matmul, "bias_add": bias_add, "dense": dense, "dense_backward": dense_backward,
+    "softmax": softmax, "softmax_backward": softmax_backward,
+    "log_softmax": log_softmax, "log_softmax_backward": log_softmax_backward, "dropout": dropout,
+    "mean_squared_error": mean_squared_error, "mean_absolute_error": mean_absolute_error, "huber": huber,
+    "binary_cross_entropy": binary_cross_entropy, "softmax_cross_entropy": softmax_cross_entropy,
+    "sparse_softmax_cross_entropy": sparse_softmax_cross_entropy,
+    "sgd_update": sgd_update, "rmsprop_update": rmsprop_update, "adam_update": adam_update,
+    "linear": linear, "linear_backward": linear_backward, "relu": relu, "relu_backward": relu_backward,
+    "leaky_relu": leaky_relu, "leaky_relu_backward": leaky_relu_backward, "elu": elu, "elu_backward": elu_backward,
+    "gelu": gelu, "gelu_backward": gelu_backward, "gelu_tanh": gelu_tanh,
+    "gelu_tanh_backward": gelu_tanh_backward, "silu": silu, "silu_backward": silu_backward, "sigmoid": sigmoid,
+    "sigmoid_backward": sigmoid_backward, "tanh": tanh, "tanh_backward": tanh_backward,
+    "softplus": softplus, "softplus_backward": softplus_backward,
+}  # fmt: skip
+
+
+# --- the backend -----------------------------------------------------------------------------------------
+
+
+class ReferenceBackend(HostBackend):
+    """Runs kernels one by one from Python."""
+
+    name = "reference"
+
+    def supports(self, op: str, dtype: str) -> bool:
+        return op in KERNELS and dtype in DTYPES
+
+    def run(self, op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> None:
+        with np.errstate(all="ignore"):
+            KERNELS[op.name](*arrays, **params)
+
+    def compile(self, program: Program) -> ReferenceReplay:
+        return ReferenceReplay(self, program)
+
+
+class ReferenceReplay:
+    """A plain loop over a program's calls."""
+
+    def __init__(self, backend: ReferenceBackend, program: Program) -> None:
+        self.backend, self.program = backend, program
+        self.arrays = lay_out(program, backend)
+
+    def run(self, arrays: tuple[Any, ...]) -> None:
+        external = [t.buffer for t in self.program.inputs + self.program.outputs]
+        arrays_of = self.arrays | dict(zip(external, arrays, strict=True))
+        for call in self.program.calls:
+            views = [None if t is None else arrays_of[t.buffer].reshape(t.shape) for t in call.arguments]
+            self.backend.run(call.op, views, call.dims, call.current_params())
+
+
+def available() -> str | None:
+    """None: NumPy is always there."""
+    return None
+
+
+def make() -> ReferenceBackend:
+    """The backend object."""
+    return ReferenceBackend()

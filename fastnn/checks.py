@@ -1,0 +1,190 @@
+"""Every shape, dtype and layout error, with one voice: ``op: argument: expected ..., got ...``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fastnn.table import DTYPES, Argument, Op
+
+
+class ShapeError(ValueError):
+    """An array's shape does not fit the op, the other arrays or the model."""
+
+
+class LayoutError(ValueError):
+    """An array lies in memory where the op cannot write it, or on the wrong device."""
+
+
+class DtypeError(TypeError):
+    """An array's dtype is not one that the op takes, or differs from the other arrays'."""
+
+
+class DataError(ValueError):
+    """Values that an op or a model cannot use: labels out of range, empty data, NaN."""
+
+
+class UnsupportedOp(NotImplementedError):
+    """A backend lacks an op for a dtype."""
+
+    def __init__(self, op: str, backend: str, dtype: str) -> None:
+        super().__init__(f"{op}: backend {backend!r} has no kernel for {dtype}")
+        self.op, self.backend, self.dtype = op, backend, dtype
+
+
+def fail(kind: type[Exception], op: str, argument: str, expected: str, got: object) -> NoReturn:
+    """Raise `kind` in the one voice."""
+    raise kind(f"{op}: {argument}: expected {expected}, got {got}")
+
+
+def is_device_array(value: object) -> bool:
+    """Whether a value lives on a CUDA device."""
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def floating_dtype(op: str, values: Sequence[Any], names: Sequence[str]) -> np.dtype:
+    """The one floating dtype of a call: that of its arrays; Python numbers and lists follow, alone they are float64."""
+    found: np.dtype | None = None
+    for value, name in zip(values, names, strict=True):
+        dtype = getattr(value, "dtype", None)
+        if dtype is None:
+            continue
+        dtype = np.dtype(dtype).newbyteorder("=")
+        if dtype.name not in DTYPES:
+            fail(DtypeError, op, name, "float32 or float64", dtype)
+        if found is None:
+            found = dtype
+        elif dtype != found:
+            fail(DtypeError, op, name, f"{found} like the arrays before it", dtype)
+    return found or np.dtype(np.float64)
+
+
+def host_array(op: str, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """`value` as an aligned C-contiguous array of `dtype`; a copy only where it is not one already."""
+    if (
+        type(value) is np.ndarray
+        and value.dtype == dtype
+        and value.dtype.isnative
+        and value.flags.c_contiguous
+        and value.flags.aligned
+    ):
+        return value
+    array = np.asarray(value)
+    allowed = "biu" if dtype.kind == "i" else "biuf"
+    if array.dtype.kind not in allowed or (dtype.kind == "i" and array.dtype.kind == "f"):
+        fail(DtypeError, op, name, "integers" if dtype.kind == "i" else f"{dtype} numbers", array.dtype)
+    shape = array.shape
+    return np.require(array, dtype, ("C", "A")).reshape(shape)
+
+
+def bind(op: Op, arrays: Sequence[Any], params: dict) -> dict[str, int]:
+    """Match input shapes to the signature; returns the dimensions' sizes."""
+    dims: dict[str, int] = {"one": 1}
+    for argument, array in zip(op.inputs, arrays, strict=True):
+        if array is None:
+            if not argument.optional:
+                fail(ShapeError, op.name, argument.name, "an array", None)
+            continue
+        names = argument.stored_dims(params)
+        shape = tuple(array.shape)
+        fits = len(shape) == len(names) and all(dims.setdefault(d, s) == s for d, s in zip(names, shape, strict=True))
+        if not fits:
+            fail(ShapeError, op.name, argument.name, f"shape {_describe(names, dims)}", shape)
+    if "m" in op.dims and "shape" in params:
+        dims["m"] = int(np.prod(params["shape"]))
+    _nonempty(op, dims)
+    return dims
+
+
+def _describe(names: tuple[str, ...], dims: dict[str, int]) -> str:
+    inner = ", ".join(f"{d}={dims[d]}" if d in dims else d for d in names)
+    return f"({inner}{',' if len(names) == 1 else ''})"
+
+
+def _nonempty(op: Op, dims: dict[str, int]) -> None:
+    """A mean over nothing and the largest of nothing do not exist."""
+    if op.family == "losses" and 0 in (dims["b"], dims["c"]):
+        fail(DataError, op.name, op.inputs[0].name, "at least one row and one column", (dims["b"], dims["c"]))
+    if op.name == "argmax" and dims["r"] == 0:
+        fail(DataError, op.name, "x", "at least one column", (dims["o"], 0))
+
+
+def output(op: str, argument: Argument, array: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: Sequence) -> None:
+    """Check an array that the op is to write into."""
+    name = argument.name
+    if not isinstance(array, np.ndarray) and not is_device_array(array):
+        fail(DtypeError, op, name, "an array", type(array).__name__)
+    if tuple(array.shape) != shape:
+        fail(ShapeError, op, name, f"shape {shape}", tuple(array.shape))
+    if np.dtype(array.dtype) != dtype or not np.dtype(array.dtype).isnative:
+        fail(DtypeError, op, name, str(dtype), array.dtype)
+    if isinstance(array, np.ndarray):
+        writable(op, name, array)
+        for other in inputs:
+            if isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+                fail(LayoutError, op, name, "memory that no input uses", "an array that overlaps an input")
+
+
+def writable(op: str, name: str, array: np.ndarray) -> None:
+    """Check that an array can be written in place."""
+    if not array.flags.c_contiguous:
+        fail(LayoutError, op, name, "a C-contiguous array to write into", f"strides {array.strides}")
+    if not array.flags.aligned:
+        fail(LayoutError, op, name, "an aligned array to write into", "a misaligned one")
+    if not array.flags.writeable:
+        fail(LayoutError, op, name, "an array that can be written", "a read-only one")
+
+
+def updated(op: str, argument: Argument, array: Any, dtype: np.dtype) -> None:
+    """Check an array that the op updates in place."""
+    if not isinstance(array, np.ndarray) and not is_device_array(array):
+        fail(DtypeError, op, argument.name, "an array to update in place", type(array).__name__)
+    if np.dtype(array.dtype) != dtype or not np.dtype(array.dtype).isnative:
+        fail(DtypeError, op, argument.name, f"native {dtype}", array.dtype)
+    if isinstance(array, np.ndarray):
+        writable(op, argument.name, array)
+
+
+def apart(op: str, arrays: Sequence[Any], names: Sequence[str]) -> None:
+    """Check that an array updated in place overlaps none of the others."""
+    for i, (array, name) in enumerate(zip(arrays, names, strict=True)):
+        for other in arrays[:i]:
+            if isinstance(array, np.ndarray) and isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+                fail(LayoutError, op, name, "memory of its own", "an array that overlaps another argument")
+
+
+def labels(op: str, values: np.ndarray, classes: int) -> None:
+    """Check that integer labels are class numbers."""
+    if values.size and (int(values.min()) < 0 or int(values.max()) >= classes):
+        fail(
+            DataError, op, "labels", f"integers from 0 to {classes - 1}", f"{int(values.min())} to {int(values.max())}"
+        )
+
+
+def same_place(op: str, values: Sequence[Any], device: bool, backend: str) -> None:
+    """Check that all arrays live where the backend computes; nothing is copied between host and device unasked."""
+    for value in values:
+        if isinstance(value, np.ndarray) and device:
+            fail(
+                LayoutError, op, "arrays", f"device arrays for backend {backend!r} (fastnn.to_device)", "a host array"
+            )
+        if is_device_array(value) and not device:
+            fail(LayoutError, op, "arrays", f"host arrays for backend {backend!r} (fastnn.to_host)", "a device array")
+
+
+def option(op: str, name: str, value: object, allowed: Sequence[object]) -> None:
+    """Check that a value is one of those allowed."""
+    if value not in allowed:
+        fail(ValueError, op, name, "one of " + ", ".join(map(repr, allowed)), repr(value))
+
+
+def interval(op: str, name: str, value: float, low: float, high: float, closed: str = "both") -> None:
+    """Check a number's range; `closed` is "both", "left", "right" or "neither". NaN is outside every range."""
+    inside = (low <= value if closed in ("both", "left") else low < value) and (
+        value <= high if closed in ("both", "right") else value < high
+    )
+    if not inside:
+        left, right = "[" if closed in ("both", "left") else "(", "]" if closed in ("both", "right") else ")"
+        fail(ValueError, op, name, f"a number in {left}{low}, {high}{right}", repr(value))

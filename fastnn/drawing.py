@@ -1,0 +1,83 @@
+"""Pictures of programs: Graphviz DOT text, and image files where Graphviz is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastnn.table import MAX_RANK
+
+if TYPE_CHECKING:
+    from fastnn.program import Call, Program
+
+#: Fill colours of arrays by kind; calls are white.
+COLOURS = {"input": "#cfe8fc", "constant": "#eeeeee", "state": "#fde9c8", "output": "#d5f0d3"}
+FORMATS = (".dot", ".svg", ".png", ".pdf")
+
+
+def draw(program: Program, path: str | Path | None = None) -> str:
+    """DOT text of a program: one box per array, one ellipse per call, an arrow per argument.
+
+    Parameters
+    ----------
+    program : Program
+    path : path, optional
+        Where to write it, as .dot, .svg, .png or .pdf.
+
+    Raises
+    ------
+    ValueError
+        If the path ends otherwise.
+    RuntimeError
+        If an image is wanted and Graphviz's ``dot`` is not installed.
+    """
+    program.prune()
+    lines = ["digraph program {", "  rankdir=TB;", '  node [fontname="Helvetica", fontsize=11];']
+    drawn: dict[object, str] = {}
+    for call in program.calls:
+        for tensor in call.arguments:
+            if tensor is None or tensor.buffer in drawn:
+                continue
+            name = drawn[tensor.buffer] = f"t{len(drawn)}"
+            buffer = tensor.buffer
+            shape = "x".join(map(str, tensor.shape)) or "number"
+            style = f'style="filled,rounded", fillcolor="{COLOURS.get(buffer.kind, "white")}"'
+            lines.append(f'  {name} [shape=box, {style}, label="{buffer.name}\\n{shape} {buffer.dtype}"];')
+    for number, call in enumerate(program.calls):
+        lines.append(f'  c{number} [shape=ellipse, label="{call.op.name}{_details(call)}"];')
+        lines += [f"  {drawn[t.buffer]} -> c{number};" for t in call.inputs if t is not None]
+        lines += [f"  c{number} -> {drawn[t.buffer]};" for t in call.outputs if t is not None]
+        lines += [
+            f"  c{number} -> {drawn[t.buffer]} [style=dashed];"
+            for a, t in zip(call.op.inputs, call.inputs, strict=True)
+            if t is not None and a.updated
+        ]
+    text = "\n".join([*lines, "}"]) + "\n"
+    if path is not None:
+        _write(text, Path(path))
+    return text
+
+
+def _details(call: Call) -> str:
+    """Parameters that differ from the row's defaults, a line each."""
+    parts = []
+    for name, value in call.current_params().items():
+        if isinstance(value, tuple):
+            value = value[MAX_RANK - max(1, sum(n > 1 for n in call.params["shape"])) :]
+        if value != call.op.params[name]:
+            parts.append(f"\\n{name}={value:g}" if isinstance(value, float) else f"\\n{name}={value}")
+    return "".join(parts)
+
+
+def _write(text: str, path: Path) -> None:
+    if path.suffix not in FORMATS:
+        raise ValueError(f"draw: path: expected a name ending in {', '.join(FORMATS)}, got {path.name!r}")
+    if path.suffix == ".dot":
+        path.write_text(text, encoding="utf-8")
+        return
+    dot = shutil.which("dot")
+    if dot is None:
+        raise RuntimeError("draw: images need Graphviz (apt-get install graphviz); a .dot file does not")
+    subprocess.run([dot, f"-T{path.suffix[1:]}", "-o", str(path)], input=text.encode(), check=True)

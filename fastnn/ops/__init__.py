@@ -1,0 +1,72 @@
+"""Public ops: arrays in and out, or tensors of a program being recorded.
+
+Every op takes float32 or float64 arrays of any layout (numbers and lists too) and returns a new C-contiguous array, or
+writes into `out`. `backend=` chooses where it runs. Errors: `fastnn.checks`.
+"""
+
+from fastnn.ops.activations import (
+    elu,
+    elu_backward,
+    gelu,
+    gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    linear,
+    linear_backward,
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    softmax,
+    softmax_backward,
+    softplus,
+    softplus_backward,
+    tanh,
+    tanh_backward,
+)
+from fastnn.ops.dispatch import apply
+from fastnn.ops.elementwise import (
+    add,
+    affine,
+    cos,
+    divide,
+    exp,
+    log,
+    maximum,
+    multiply,
+    negative,
+    power,
+    sin,
+    sqrt,
+    subtract,
+)
+from fastnn.ops.losses import (
+    binary_cross_entropy,
+    huber,
+    mean_absolute_error,
+    mean_squared_error,
+    softmax_cross_entropy,
+    sparse_softmax_cross_entropy,
+)
+from fastnn.ops.matmul import bias_add, dense, dense_backward, matmul
+from fastnn.ops.optimizers import adam_update, rmsprop_update, sgd_update
+from fastnn.ops.random import dropout
+from fastnn.ops.reductions import argmax, clip_by_global_norm, count_equal, mean, norm, sum
+from fastnn.ops.shapes import broadcast_to, reshape, transpose
+
+__all__ = [
+    "adam_update", "add", "affine", "apply", "argmax", "bias_add", "binary_cross_entropy", "broadcast_to",
+    "clip_by_global_norm", "cos", "count_equal", "dense", "dense_backward", "divide", "dropout", "elu", "elu_backward",
+    "exp", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "huber", "leaky_relu", "leaky_relu_backward",
+    "linear", "linear_backward", "log", "log_softmax", "log_softmax_backward", "matmul", "maximum", "mean",
+    "mean_absolute_error", "mean_squared_error", "multiply", "negative", "norm", "power", "relu", "relu_backward",
+    "reshape", "rmsprop_update", "sgd_update", "sigmoid", "sigmoid_backward", "silu", "silu_backward", "sin",
+    "softmax", "softmax_backward", "softmax_cross_entropy", "softplus", "softplus_backward",
+    "sparse_softmax_cross_entropy", "sqrt", "subtract", "sum", "tanh", "tanh_backward", "transpose",
+]  # fmt: skip

@@ -1,0 +1,134 @@
+"""The one way from a public op to a backend: check, allocate, then run (arrays) or record (tensors)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import backends, checks
+from fastnn.program import Slot, Tensor
+from fastnn.table import TABLE, Op
+
+
+def apply(name: str, *inputs: Any, out: Any = None, want: tuple[str, ...] = (), backend: str | None = None, **params):
+    """Call an op of the table.
+
+    Parameters
+    ----------
+    name : str
+    *inputs : array_like, Tensor or None
+        One for each input of the signature; None for an absent optional one.
+    out : array or tuple of arrays, optional
+        Arrays for the outputs (without the optional ones that are not wanted).
+    want : tuple of str
+        Optional outputs to compute.
+    backend : str, optional
+        Overrides the selection; a tensor's program has its own.
+    **params
+        Parameters of the row; those missing take its defaults.
+
+    Returns
+    -------
+    array, Tensor or tuple of these
+        The outputs; None for an op that updates its arguments in place.
+    """
+    op = TABLE[name]
+    params = {**op.params, **params}
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    if tensors:
+        outputs = _record(op, inputs, params, want, tensors[0])
+    else:
+        outputs = _run(op, inputs, params, out, want, backend)
+    outputs = tuple(o for o in outputs if o is not None)
+    return outputs[0] if len(outputs) == 1 else outputs or None
+
+
+def _record(op: Op, inputs: tuple, params: dict, want: tuple[str, ...], like: Tensor) -> tuple[Tensor | None, ...]:
+    program = like.program
+    arguments: list[Tensor | None] = []
+    for argument, value in zip(op.inputs, inputs, strict=True):
+        if value is None or isinstance(value, Tensor):
+            if isinstance(value, Tensor) and value.program is not program:
+                checks.fail(ValueError, op.name, argument.name, "a tensor of the same program", "one of another program")
+            if isinstance(value, Tensor) and argument.integer != (value.dtype.kind == "i"):
+                checks.fail(checks.DtypeError, op.name, argument.name, "int64" if argument.integer else "a float", value.dtype)
+            arguments.append(value)
+        else:
+            dtype = np.dtype(np.int64) if argument.integer else _dtype_of(tensors_dtype(inputs), value, op, argument.name)
+            arguments.append(program.constant(checks.host_array(op.name, argument.name, value, dtype)))
+    return program.record(op, arguments, params, want)
+
+
+def tensors_dtype(inputs: tuple) -> np.dtype:
+    """Floating dtype of the tensors among the inputs."""
+    return next((x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype.kind == "f"), np.dtype(np.float64))
+
+
+def _dtype_of(dtype: np.dtype, value: Any, op: Op, name: str) -> np.dtype:
+    """The dtype for a constant beside tensors: arrays must have it already, numbers and lists take it."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.newbyteorder("=") != dtype:
+        checks.fail(checks.DtypeError, op.name, name, f"{dtype} like the tensors", value.dtype)
+    return dtype
+
+
+def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], backend: str | None) -> tuple:
+    chosen = backends.select(backend, inputs)
+    checks.same_place(op.name, inputs, chosen.device, chosen.name)
+    params = {k: v.value if isinstance(v, Slot) else v for k, v in params.items()}
+    floats = [(a, x) for a, x in zip(op.inputs, inputs, strict=True) if x is not None and not a.integer]
+    dtype = checks.floating_dtype(op.name, [x for _, x in floats], [a.name for a, _ in floats])
+    if not chosen.supports(op.name, dtype.name):
+        raise checks.UnsupportedOp(op.name, chosen.name, dtype.name)
+    arrays: list[Any] = []
+    for argument, value in zip(op.inputs, inputs, strict=True):
+        if value is not None and argument.updated:
+            checks.updated(op.name, argument, value, dtype)
+        elif value is not None and not chosen.device:
+            value = checks.host_array(op.name, argument.name, value, np.dtype(np.int64) if argument.integer else dtype)
+        arrays.append(value)
+    dims = checks.bind(op, arrays, params)
+    if op.updates:
+        names = [a.name for a, x in zip(op.inputs, arrays, strict=True) if x is not None]
+        checks.apart(op.name, [x for x in arrays if x is not None], names)
+    if "labels" in (a.name for a in op.inputs) and not chosen.device:
+        checks.labels(op.name, arrays[1], dims["c"])
+    given = iter(out if isinstance(out, tuple) else (out,))
+    outputs: list[Any] = []
+    for argument in op.outputs:
+        if argument.optional and argument.name not in want:
+            outputs.append(None)
+            continue
+        shape = tuple(dims[d] for d in argument.dims)
+        kind = np.dtype(np.int64) if argument.integer else dtype
+        array = next(given, None)
+        if array is None:
+            array = chosen.empty(shape, kind)
+        else:
+            checks.output(op.name, argument, array, shape, kind, arrays)
+            checks.apart(op.name, [*(o for o in outputs if o is not None), array], ["out"] * (len(outputs) + 1))
+        outputs.append(array)
+    chosen.run(op, arrays + outputs, dims, params)
+    return tuple(outputs)
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Shape of an array, tensor, number or nested list."""
+    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+
+
+def reshape_any(x: Any, shape: tuple[int, ...]) -> Any:
+    """The same elements under another shape, of an array, tensor, number or nested list.
+
+    The result may be a view; an array that cannot be viewed that way is copied.
+    """
+    return x.reshape(shape) if hasattr(x, "reshape") else np.reshape(x, shape)
+
+
+def flat_out(out: Any, shape: tuple[int, ...], flat: tuple[int, ...], op: str) -> Any:
+    """An `out` array of `shape` as the view that a kernel writes; one that has no such view is an error."""
+    if out is None:
+        return None
+    argument = TABLE["linear"].outputs[0]
+    checks.output(op, argument, out, shape, np.dtype(out.dtype) if hasattr(out, "dtype") else np.dtype(float), ())
+    return out.reshape(flat)

@@ -1,0 +1,399 @@
+"""Recorded programs: symbolic tensors, the list of calls, buffer planning, replay.
+
+Calling an op on a `Tensor` records the call. What changes from replay to replay without recording again is either an
+input, or a `Slot`: a named number (learning rate, step count) that stands for an op's parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fastnn import backends, checks
+from fastnn.table import TABLE, Op
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Kind = Literal["input", "constant", "state", "temporary", "output"]
+
+
+class Slot:
+    """A number that programs read anew at every replay.
+
+    Programs that use it add the places where they keep its copy; setting `value` writes to all of them.
+    """
+
+    def __init__(self, name: str, value: float) -> None:
+        self.name = name
+        self._value = float(value)
+        self._places: list[tuple[np.ndarray, int]] = []
+
+    @property
+    def value(self) -> float:
+        return self._value
+
+    @value.setter
+    def value(self, value: float) -> None:
+        self._value = float(value)
+        for array, index in self._places:
+            array[index] = self._value
+
+    def attach(self, array: np.ndarray, index: int) -> None:
+        """Keep `array[index]` equal to the slot's value."""
+        array[index] = self._value
+        self._places.append((array, index))
+
+    def __repr__(self) -> str:
+        return f"Slot({self.name}={self._value:g})"
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A piece of memory of a program."""
+
+    size: int
+    dtype: np.dtype
+    kind: Kind
+    name: str
+    data: Any = None
+    #: A temporary may lie inside another buffer, from this element on.
+    parent: Buffer | None = None
+    offset: int = 0
+
+
+@dataclass(eq=False)
+class Call:
+    """One recorded call of an op; absent arguments are None."""
+
+    op: Op
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor | None, ...]
+    params: dict[str, Any]
+    dims: dict[str, int]
+
+    @property
+    def arguments(self) -> tuple[Tensor | None, ...]:
+        return self.inputs + self.outputs
+
+    def current_params(self) -> dict[str, Any]:
+        """Parameters with slots replaced by their values."""
+        return {k: v.value if isinstance(v, Slot) else v for k, v in self.params.items()}
+
+    def encoded_params(self) -> np.ndarray:
+        """Parameters as the float64 array that compiled kernels read, kept up to date by the slots."""
+        numbers = np.array(self.op.encode(self.current_params()), dtype=np.float64)
+        index = 0
+        for value in self.params.values():
+            if isinstance(value, Slot):
+                value.attach(numbers, index)
+            index += len(value) if isinstance(value, tuple) else 1
+        return numbers
+
+
+class Tensor:
+    """A symbolic array of a program: what ops return when they are given one.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+    """
+
+    __slots__ = ("buffer", "dtype", "program", "shape")
+    # NumPy arrays leave `array + tensor` to the tensor.
+    __array_ufunc__ = None
+
+    def __init__(self, program: Program, buffer: Buffer, shape: tuple[int, ...]) -> None:
+        self.program = program
+        self.buffer = buffer
+        self.shape = shape
+        self.dtype = buffer.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self.buffer.size
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements under another shape; one dimension may be -1. Nothing is copied or recorded."""
+        wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        if wanted.count(-1) == 1:
+            rest = prod(n for n in wanted if n != -1)
+            wanted = tuple((self.size // rest if rest else 0) if n == -1 else n for n in wanted)
+        if prod(wanted) != self.size or any(n < 0 for n in wanted):
+            checks.fail(checks.ShapeError, "reshape", "shape", f"{self.size} elements", wanted)
+        return Tensor(self.program, self.buffer, tuple(int(n) for n in wanted))
+
+    def _op(self, name: str, *arguments: Any) -> Tensor:
+        from fastnn import ops  # ops is written in terms of Tensor
+
+        return getattr(ops, name)(*arguments)
+
+    def __add__(self, other: Any) -> Tensor:
+        return self._op("add", self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return self._op("add", other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return self._op("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return self._op("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return self._op("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return self._op("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return self._op("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return self._op("divide", other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return self._op("power", self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return self._op("power", other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return self._op("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return self._op("matmul", other, self)
+
+    def __neg__(self) -> Tensor:
+        return self._op("negative", self)
+
+    @property
+    def T(self) -> Tensor:
+        return self._op("transpose", self)
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        from fastnn import ops
+
+        return ops.sum(self, axis, keepdims=keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        from fastnn import ops
+
+        return ops.mean(self, axis, keepdims=keepdims)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Tensor has no value while a program is recorded: it cannot decide an if or a while")
+
+    def __float__(self) -> float:
+        raise TypeError("a Tensor has no value while a program is recorded: return it and read the result")
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.buffer.name}, shape={self.shape}, dtype={self.dtype})"
+
+
+@dataclass
+class Plan:
+    """Where temporaries lie: byte offsets into one arena of `size` bytes."""
+
+    offsets: dict[Buffer, int] = field(default_factory=dict)
+    size: int = 0
+
+
+class Program:
+    """A flat list of recorded calls with their buffers.
+
+    Parameters
+    ----------
+    backend : str, optional
+        Backend that replays it; by default chosen as for ops.
+    """
+
+    #: Temporaries begin at multiples of this many bytes: a cache line, and the widest vector.
+    ALIGNMENT = 64
+
+    def __init__(self, backend: str | None = None) -> None:
+        self.backend = backends.select(backend)
+        self.calls: list[Call] = []
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self._replay: backends.Replay | None = None
+        self._names: dict[str, int] = {}
+
+    # --- recording ---------------------------------------------------------------------------------------
+
+    def _tensor(self, shape: Sequence[int], dtype: Any, kind: Kind, name: str, data: Any = None) -> Tensor:
+        number = self._names[name] = self._names.get(name, 0) + 1
+        unique = name if number == 1 else f"{name}_{number}"
+        buffer = Buffer(prod(shape), np.dtype(dtype), kind, unique, data)
+        return Tensor(self, buffer, tuple(int(n) for n in shape))
+
+    def input(self, name: str, shape: Sequence[int], dtype: Any) -> Tensor:
+        """An array that comes with every replay."""
+        tensor = self._tensor(shape, dtype, "input", name)
+        self.inputs.append(tensor)
+        return tensor
+
+    def constant(self, value: np.ndarray, name: str = "constant") -> Tensor:
+        """An array that never changes (copied)."""
+        data = np.array(value, order="C")
+        return self._tensor(data.shape, data.dtype, "constant", name, self.backend.to_device(data))
+
+    def state(self, name: str, data: Any) -> Tensor:
+        """An array of the backend that lives longer than a replay: parameters, gradients, moments."""
+        return self._tensor(tuple(data.shape), data.dtype, "state", name, data)
+
+    def record(
+        self, op: Op, inputs: Sequence[Tensor | None], params: dict[str, Any], want: Sequence[str] = ()
+    ) -> tuple[Tensor | None, ...]:
+        """Append a call; returns its outputs, optional ones only where wanted."""
+        self._frozen()
+        values = {k: v.value if isinstance(v, Slot) else v for k, v in params.items()}
+        dims = checks.bind(op, inputs, values)
+        dtype = checks.floating_dtype(
+            op.name,
+            [t for a, t in zip(op.inputs, inputs, strict=True) if t is not None and not a.integer],
+            [a.name for a, t in zip(op.inputs, inputs, strict=True) if t is not None and not a.integer],
+        )
+        if not self.backend.supports(op.name, dtype.name):
+            raise checks.UnsupportedOp(op.name, self.backend.name, dtype.name)
+        outputs = tuple(
+            self._tensor([dims[d] for d in a.dims], np.int64 if a.integer else dtype, "temporary", op.name)
+            if not a.optional or a.name in want
+            else None
+            for a in op.outputs
+        )
+        self.calls.append(Call(op, tuple(inputs), outputs, params, dims))
+        return outputs
+
+    def output(self, tensor: Tensor) -> Tensor:
+        """Declare a result of the program; it is written into an array that comes with every replay."""
+        self._frozen()
+        if tensor.buffer.kind != "temporary" or tensor.buffer.parent is not None:
+            (copied,) = self.record(TABLE["linear"], [tensor.reshape(-1)], {})
+            assert copied is not None
+            tensor = copied.reshape(tensor.shape)
+        tensor.buffer.kind = "output"
+        self.outputs.append(tensor)
+        return tensor
+
+    def place(self, tensor: Tensor, into: Tensor, offset: int) -> None:
+        """Let a temporary lie inside a state buffer, from element `offset` on."""
+        self._frozen()
+        if tensor.buffer.kind != "temporary" or tensor.buffer.parent is not None:
+            (copied,) = self.record(TABLE["linear"], [tensor.reshape(-1)], {})
+            assert copied is not None
+            tensor = copied
+        tensor.buffer.parent, tensor.buffer.offset = into.buffer, offset
+
+    def _frozen(self) -> None:
+        if self._replay is not None:
+            raise RuntimeError("the program has been replayed already and cannot be recorded further")
+
+    # --- planning ----------------------------------------------------------------------------------------
+
+    def prune(self) -> None:
+        """Drop the calls and optional outputs that nothing reads."""
+        read = {t.buffer for t in self.outputs}
+        kept: list[Call] = []
+        for call in reversed(self.calls):
+            used = [t is not None and (t.buffer in read or t.buffer.parent is not None) for t in call.outputs]
+            if not any(used) and not call.op.updates:
+                continue
+            call.outputs = tuple(
+                None if a.optional and not u else t
+                for a, t, u in zip(call.op.outputs, call.outputs, used, strict=True)
+            )
+            read.update(t.buffer for t in call.inputs if t is not None)
+            kept.append(call)
+        self.calls = kept[::-1]
+
+    def plan(self) -> Plan:
+        """Lay temporaries into one arena: two that are never alive together may share memory.
+
+        Largest first, each at the lowest offset where it meets no other that lives at the same time.
+        """
+        life: dict[Buffer, list[int]] = {}
+        for i, call in enumerate(self.calls):
+            for tensor in call.arguments:
+                if tensor is not None and tensor.buffer.kind == "temporary" and tensor.buffer.parent is None:
+                    life.setdefault(tensor.buffer, [i, i])[1] = i
+        plan = Plan()
+        placed: list[tuple[int, int, int, int]] = []  # offset, end, first call, last call
+        for buffer, (first, last) in sorted(life.items(), key=lambda item: -item[0].size * item[0].dtype.itemsize):
+            size = -(-max(buffer.size * buffer.dtype.itemsize, 1) // self.ALIGNMENT) * self.ALIGNMENT
+            offset = 0
+            for begin, end, f, last_ in sorted(placed):
+                if f <= last and first <= last_ and begin < offset + size and offset < end:
+                    offset = end
+            placed.append((offset, offset + size, first, last))
+            plan.offsets[buffer] = offset
+            plan.size = max(plan.size, offset + size)
+        return plan
+
+    # --- replay ------------------------------------------------------------------------------------------
+
+    def compile(self) -> backends.Replay:
+        """Make the program ready for replay; nothing can be recorded afterwards."""
+        if self._replay is None:
+            self.prune()
+            self._replay = self.backend.compile(self)
+        return self._replay
+
+    def __call__(self, *arrays: Any, out: Sequence[Any] | None = None) -> tuple[Any, ...]:
+        """Replay on these inputs; returns the outputs.
+
+        Parameters
+        ----------
+        *arrays : array_like
+            One for each input, of its shape and dtype.
+        out : sequence of arrays, optional
+            Arrays for the outputs.
+        """
+        if len(arrays) != len(self.inputs):
+            checks.fail(checks.ShapeError, "program", "inputs", f"{len(self.inputs)} arrays", len(arrays))
+        ready = tuple(self._ready(a, t) for a, t in zip(arrays, self.inputs, strict=True))
+        if out is None:
+            out = [self.backend.empty(t.shape, t.dtype) for t in self.outputs]
+        else:
+            for array, tensor in zip(out, self.outputs, strict=True):
+                argument = TABLE["linear"].outputs[0]
+                checks.output("program", argument, array, tensor.shape, tensor.dtype, ready)
+        self.compile().run(ready + tuple(out))
+        return tuple(out)
+
+    def _ready(self, array: Any, tensor: Tensor) -> Any:
+        name = tensor.buffer.name
+        if not self.backend.device:
+            array = checks.host_array("program", name, array, tensor.dtype)
+        checks.same_place("program", [array], self.backend.device, self.backend.name)
+        if tuple(array.shape) != tensor.shape:
+            checks.fail(checks.ShapeError, "program", name, f"shape {tensor.shape}", tuple(array.shape))
+        return array
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    def draw(self, path: str | Path | None = None) -> str:
+        """A picture of the graph as Graphviz DOT text, written to `path` as .dot, .svg, .png or .pdf if given."""
+        from fastnn.drawing import draw
+
+        return draw(self, path)
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def __repr__(self) -> str:
+        lines = [f"Program on {self.backend.name}: {len(self.calls)} calls"]
+        for call in self.calls:
+            left = ", ".join(t.buffer.name for t in call.outputs if t is not None)
+            right = ", ".join(t.buffer.name if t is not None else "-" for t in call.inputs)
+            lines.append(f"  {left or '-'} = {call.op.name}({right})")
+        return "\n".join(lines)

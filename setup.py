@@ -1,0 +1,128 @@
+"""Build the compiled modules: each kernel source once per instruction set.
+
+Kernel sources are translated by Cython once, and the C file is compiled into one module per instruction set
+(`fastnn_ext._baseline`, `fastnn_ext._avx2`, `fastnn_ext._avx512`), of which `fastnn_ext/__init__.py` chooses one at
+import. `executor` and `cpu` are compiled once.
+
+Environment variables: FASTNN_OPENMP=0 builds without OpenMP; FASTNN_SANITIZE=1 adds the address and
+undefined-behaviour sanitizers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+FAMILIES = ("elementwise", "reductions", "activations", "matmul", "losses", "optimizers", "random")
+COMMON = ("executor", "cpu")
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+INSTRUCTION_SETS = {"baseline": []}
+if X86:
+    INSTRUCTION_SETS |= {
+        "avx2": ["-mavx2", "-mfma"],
+        "avx512": [
+            "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512",
+        ],
+    }  # fmt: skip
+
+# No -ffast-math: NaN, infinities and subnormals keep their meaning. Contraction to FMA, if-conversion across
+# comparisons (no trapping) and calls without errno are what vectorising the formulas needs.
+COMPILE = [
+    "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-strict-aliasing", "-fvisibility=hidden",
+    "-Wno-unused-function", "-Wno-unknown-pragmas",
+]  # fmt: skip
+# Every cdef inline function is inlined, whatever its size: constant arguments then choose a specialised loop.
+MACROS = [
+    ("CYTHON_INLINE", "inline __attribute__((always_inline, unused))"),
+    ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+]
+LINK: list[str] = ["-Wl,-s"] if platform.system() == "Linux" else []
+
+if os.environ.get("FASTNN_SANITIZE") == "1":
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize=function", "-fno-omit-frame-pointer", "-g", "-O1"]
+    COMPILE += sanitize
+    LINK = ["-fsanitize=address,undefined"]
+
+
+class BuildExt(build_ext):
+    """Adds OpenMP where the compiler has it, and compiles in parallel."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
+    def build_extensions(self) -> None:
+        openmp = os.environ.get("FASTNN_OPENMP", "1") != "0" and self._compiles("-fopenmp")
+        for extension in self.extensions:
+            extension.extra_compile_args = [a for a in extension.extra_compile_args if self._compiles(a)]
+            if openmp and extension.name == "fastnn_ext.executor":
+                extension.extra_compile_args.append("-fopenmp")
+                extension.extra_link_args.append("-fopenmp")
+        super().build_extensions()
+
+    def _compiles(self, flag: str) -> bool:
+        """Whether the compiler takes a flag (remembered)."""
+        known = self.__dict__.setdefault("_known_flags", {})
+        if flag not in known:
+            with tempfile.TemporaryDirectory() as folder:
+                source = Path(folder) / "probe.c"
+                source.write_text("int main(void) { return 0; }\n")
+                try:
+                    objects = self.compiler.compile([str(source)], folder, extra_postargs=["-Werror", flag])
+                    self.compiler.link_executable(
+                        objects, str(Path(folder) / "probe"), extra_postargs=[flag] if "fopenmp" in flag else []
+                    )
+                    known[flag] = True
+                except Exception:  # setuptools raises several unrelated classes here
+                    known[flag] = False
+        return known[flag]
+
+
+def extensions() -> list[Extension]:
+    """Translate each source once; give every instruction set its own copy of the C file."""
+    folder = Path("build") / "c"
+    translated = cythonize(
+        [Extension(f"fastnn_ext.{name}", [f"fastnn_ext/{name}.pyx"]) for name in COMMON + FAMILIES],
+        build_dir=str(folder),
+        language_level=3,
+        compiler_directives={
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+            "freethreading_compatible": True,
+        },
+    )
+    options = {"define_macros": MACROS, "extra_link_args": LINK, "include_dirs": [numpy.get_include(), "fastnn_ext"]}
+    result = []
+    for extension in translated:
+        name = extension.name.rsplit(".", 1)[1]
+        if name in COMMON:
+            result.append(Extension(extension.name, extension.sources, extra_compile_args=[*COMPILE], **options))
+            continue
+        for isa, flags in INSTRUCTION_SETS.items():
+            source = folder / isa / f"{name}.c"
+            source.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(extension.sources[0], source)
+            result.append(
+                Extension(
+                    f"fastnn_ext._{isa}.{name}",
+                    [str(source)],
+                    extra_compile_args=COMPILE + flags,
+                    depends=["fastnn_ext/simd.h"],
+                    **options,
+                )
+            )
+    return result
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})
