@@ -1,0 +1,120 @@
+"""What the compiled CPU backends share: kernels behind one C signature, run by the executor's team of threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.backends.host import HostBackend, lay_out
+from fastnn.table import DTYPES, TABLE, Op
+from fastnn.threads import get_num_threads
+from fastnn_ext import executor
+
+if TYPE_CHECKING:
+    from fastnn.program import Program
+
+#: Work, in FLOPs or bytes, that makes one more thread worth waking (a barrier costs a few microseconds).
+GRAIN = 200_000
+
+
+def threads_worth(op: Op, dims: dict[str, int], itemsize: int, most: int) -> int:
+    """Threads, at most `most`, that a call can make use of."""
+    return max(1, min(most, int(max(op.flop_count(dims), op.byte_count(dims, itemsize)) // GRAIN)))
+
+
+class CompiledBackend(HostBackend):
+    """Kernels given by address.
+
+    Parameters
+    ----------
+    name : str
+    address : callable
+        ``(op, dtype) -> int``, the kernel's address.
+    workspace : callable
+        ``(op, dims, params, itemsize, parts) -> int``, bytes of scratch memory that the kernel needs.
+    ops : collection of str
+        Ops that have a kernel.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: Callable[[str, str], int],
+        workspace: Callable[[str, dict, dict, int, int], int],
+        ops: Sequence[str],
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.workspace = workspace
+        self.ops = frozenset(ops)
+
+    def supports(self, op: str, dtype: str) -> bool:
+        return op in self.ops and dtype in DTYPES
+
+    def run(self, op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> None:
+        dtype = floating(op, arrays)
+        threads = threads_worth(op, dims, dtype.itemsize, get_num_threads())
+        executor.call(
+            self.address(op.name, dtype.name),
+            tuple(arrays),
+            tuple(dims[d] for d in op.dims),
+            tuple(op.encode(params)),
+            op.phases,
+            self.workspace(op.name, dims, params, dtype.itemsize, threads),
+            threads,
+        )
+
+    def compile(self, program: Program) -> CompiledReplay:
+        return CompiledReplay(self, program)
+
+
+def floating(op: Op, arrays: Sequence[Any]) -> np.dtype:
+    """The floating dtype of a call's arrays; float64 where all are integers."""
+    for argument, array in zip(op.arguments, arrays, strict=True):
+        if array is not None and not argument.integer:
+            return array.dtype
+    return np.dtype(np.float64)
+
+
+class CompiledReplay:
+    """A program as an array of C structs."""
+
+    def __init__(self, backend: CompiledBackend, program: Program) -> None:
+        # The workspace is made for this many threads; more will not be used, whatever is set later.
+        most = max(get_num_threads(), os.cpu_count() or 1)
+        arrays = lay_out(program, backend)
+        needs = []
+        for call in program.calls:
+            dtype = floating(call.op, call.arguments)
+            worth = threads_worth(call.op, call.dims, dtype.itemsize, most)
+            size = backend.workspace(call.op.name, call.dims, call.current_params(), dtype.itemsize, worth)
+            needs.append((dtype, worth, size))
+        # Calls run one after the other: one workspace serves all.
+        scratch = backend.empty((max((size for _, _, size in needs), default=0),), np.uint8)
+        external = {t.buffer: i for i, t in enumerate(program.inputs + program.outputs)}
+        places: list[list[tuple[int, int]]] = [[] for _ in external]
+        instructions = []
+        for i, (call, (dtype, worth, _)) in enumerate(zip(program.calls, needs, strict=True)):
+            buffers = []
+            for j, tensor in enumerate(call.arguments):
+                if tensor is None:
+                    buffers.append(0)
+                elif tensor.buffer in external:
+                    places[external[tensor.buffer]].append((i, j))
+                    buffers.append(0)
+                else:
+                    buffers.append(arrays[tensor.buffer].ctypes.data)
+            buffers.append(scratch.ctypes.data)
+            address = backend.address(call.op.name, dtype.name)
+            dims = tuple(call.dims[d] for d in call.op.dims)
+            instructions.append((address, buffers, dims, call.encoded_params(), call.op.phases, worth))
+        described = [
+            (t.dtype.num, t.size, place) for t, place in zip(program.inputs + program.outputs, places, strict=True)
+        ]
+        self.executor = executor.Executor(instructions, described, (arrays, scratch, program))
+
+    def run(self, arrays: tuple[Any, ...]) -> None:
+        self.executor.run(arrays, get_num_threads())

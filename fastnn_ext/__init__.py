@@ -1,0 +1,35 @@
+"""The compiled kernels, for the instruction set chosen at import.
+
+Each kernel module exists once per instruction set (`fastnn_ext._baseline.matmul`, `fastnn_ext._avx2.matmul`, ...).
+The best one that CPU and operating system support, or the one named by `FASTNN_ISA` where that is lower, is made
+known as `fastnn_ext.matmul`, which is also the name under which other Cython projects `cimport` it.
+"""
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+from fastnn_ext import cpu
+
+#: Kernel modules, one per family of ops.
+FAMILIES = ("elementwise", "reductions", "activations", "matmul", "losses", "optimizers", "random")
+#: Instruction sets this build has kernels for and this machine can run, lowest first.
+ISAS = tuple(isa for isa in cpu.supported() if find_spec(f"fastnn_ext._{isa}.matmul"))
+
+
+def _choose() -> str:
+    known = ("baseline", "avx2", "avx512")
+    wanted = os.environ.get("FASTNN_ISA") or known[-1]
+    if wanted not in known:
+        raise ValueError(f"FASTNN_ISA: expected one of {', '.join(known)}, got {wanted!r}")
+    return [isa for isa in ISAS if known.index(isa) <= known.index(wanted)][-1]
+
+
+#: The instruction set in use.
+ISA = _choose()
+
+for _family in FAMILIES:
+    _module = import_module(f"fastnn_ext._{ISA}.{_family}")
+    sys.modules[f"fastnn_ext.{_family}"] = _module
+    globals()[_family] = _module

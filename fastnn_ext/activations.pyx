@@ -1,0 +1,253 @@
+"""Activations and their gradients: elementwise ones, and softmax and log-softmax of rows."""
+
+from cython cimport floating
+
+from fastnn_ext.activations cimport (
+    ELU, GELU, GELU_TANH, LEAKY_RELU, LINEAR, RELU, SIGMOID, SILU, SOFTPLUS, TANH, map_backward, map_forward,
+)
+from fastnn_ext.rows cimport row_dot, row_exp, row_max, row_sum
+from fastnn_ext.scalar cimport exp_, log_
+from fastnn_ext.share cimport first
+
+
+cdef inline void forward(
+    int code, floating alpha, floating **buffers, const Py_ssize_t *dims, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """x (n) -> y (n)."""
+    cdef Py_ssize_t start = first(dims[0], 64, part, parts)
+    cdef Py_ssize_t stop = first(dims[0], 64, part + 1, parts)
+    map_forward(code, alpha, &buffers[0][start], &buffers[1][start], stop - start)
+
+
+cdef inline void backward(
+    int code, floating alpha, floating **buffers, const Py_ssize_t *dims, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """dy (n), saved (n) -> dx (n)."""
+    cdef Py_ssize_t start = first(dims[0], 64, part, parts)
+    cdef Py_ssize_t stop = first(dims[0], 64, part + 1, parts)
+    map_backward(code, alpha, &buffers[0][start], &buffers[1][start], &buffers[2][start], stop - start)
+
+
+cdef void linear(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(LINEAR, 0, buffers, dims, part, parts)
+
+
+cdef void linear_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(LINEAR, 0, buffers, dims, part, parts)
+
+
+cdef void relu(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(RELU, 0, buffers, dims, part, parts)
+
+
+cdef void relu_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(RELU, 0, buffers, dims, part, parts)
+
+
+cdef void leaky_relu(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(LEAKY_RELU, <floating> params[0], buffers, dims, part, parts)
+
+
+cdef void leaky_relu_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(LEAKY_RELU, <floating> params[0], buffers, dims, part, parts)
+
+
+cdef void elu(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(ELU, <floating> params[0], buffers, dims, part, parts)
+
+
+cdef void elu_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(ELU, <floating> params[0], buffers, dims, part, parts)
+
+
+cdef void gelu(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(GELU, 0, buffers, dims, part, parts)
+
+
+cdef void gelu_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(GELU, 0, buffers, dims, part, parts)
+
+
+cdef void gelu_tanh(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(GELU_TANH, 0, buffers, dims, part, parts)
+
+
+cdef void gelu_tanh_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(GELU_TANH, 0, buffers, dims, part, parts)
+
+
+cdef void silu(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(SILU, 0, buffers, dims, part, parts)
+
+
+cdef void silu_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(SILU, 0, buffers, dims, part, parts)
+
+
+cdef void sigmoid(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(SIGMOID, 0, buffers, dims, part, parts)
+
+
+cdef void sigmoid_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(SIGMOID, 0, buffers, dims, part, parts)
+
+
+cdef void tanh(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(TANH, 0, buffers, dims, part, parts)
+
+
+cdef void tanh_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(TANH, 0, buffers, dims, part, parts)
+
+
+cdef void softplus(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(SOFTPLUS, 0, buffers, dims, part, parts)
+
+
+cdef void softplus_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(SOFTPLUS, 0, buffers, dims, part, parts)
+
+
+
+cdef void softmax(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """x (o,r) -> y (o,r): exp(x - m) / sum(exp(x - m)), m the row's maximum."""
+    cdef Py_ssize_t n = dims[1]
+    cdef const floating *x
+    cdef floating *y
+    cdef floating factor
+    cdef Py_ssize_t i, j
+    for i in range(first(dims[0], 1, part, parts), first(dims[0], 1, part + 1, parts)):
+        x = &buffers[0][i * n]
+        y = &buffers[1][i * n]
+        factor = <floating> (1 / row_exp(x, row_max(x, n), y, n))
+        for j in range(n):
+            y[j] *= factor
+
+
+cdef void softmax_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """dy (o,r), y (o,r) -> dx (o,r): y (dy - sum(dy y))."""
+    cdef Py_ssize_t n = dims[1]
+    cdef const floating *dy
+    cdef const floating *y
+    cdef floating *dx
+    cdef floating mean
+    cdef Py_ssize_t i, j
+    for i in range(first(dims[0], 1, part, parts), first(dims[0], 1, part + 1, parts)):
+        dy = &buffers[0][i * n]
+        y = &buffers[1][i * n]
+        dx = &buffers[2][i * n]
+        mean = <floating> row_dot(dy, y, n)
+        for j in range(n):
+            dx[j] = y[j] * (dy[j] - mean)
+
+
+cdef void log_softmax(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """x (o,r) -> y (o,r): x - m - log(sum(exp(x - m))), m the row's maximum."""
+    cdef Py_ssize_t n = dims[1]
+    cdef const floating *x
+    cdef floating *y
+    cdef floating top, rest
+    cdef Py_ssize_t i, j
+    for i in range(first(dims[0], 1, part, parts), first(dims[0], 1, part + 1, parts)):
+        x = &buffers[0][i * n]
+        y = &buffers[1][i * n]
+        top = row_max(x, n)
+        rest = <floating> log_(row_exp(x, top, y, n))
+        for j in range(n):
+            y[j] = (x[j] - top) - rest
+
+
+cdef void log_softmax_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """dy (o,r), y (o,r) -> dx (o,r): dy - exp(y) sum(dy)."""
+    cdef Py_ssize_t n = dims[1]
+    cdef const floating *dy
+    cdef const floating *y
+    cdef floating *dx
+    cdef floating total
+    cdef Py_ssize_t i, j
+    for i in range(first(dims[0], 1, part, parts), first(dims[0], 1, part + 1, parts)):
+        dy = &buffers[0][i * n]
+        y = &buffers[1][i * n]
+        dx = &buffers[2][i * n]
+        total = <floating> row_sum(dy, n)
+        for j in range(n):
+            dx[j] = dy[j] - exp_(y[j]) * total
+
+
+#: Addresses of each op's kernels: float32, float64.
+KERNELS = {
+    "linear": (<size_t> &linear[float], <size_t> &linear[double]),
+    "linear_backward": (<size_t> &linear_backward[float], <size_t> &linear_backward[double]),
+    "relu": (<size_t> &relu[float], <size_t> &relu[double]),
+    "relu_backward": (<size_t> &relu_backward[float], <size_t> &relu_backward[double]),
+    "leaky_relu": (<size_t> &leaky_relu[float], <size_t> &leaky_relu[double]),
+    "leaky_relu_backward": (<size_t> &leaky_relu_backward[float], <size_t> &leaky_relu_backward[double]),
+    "elu": (<size_t> &elu[float], <size_t> &elu[double]),
+    "elu_backward": (<size_t> &elu_backward[float], <size_t> &elu_backward[double]),
+    "gelu": (<size_t> &gelu[float], <size_t> &gelu[double]),
+    "gelu_backward": (<size_t> &gelu_backward[float], <size_t> &gelu_backward[double]),
+    "gelu_tanh": (<size_t> &gelu_tanh[float], <size_t> &gelu_tanh[double]),
+    "gelu_tanh_backward": (<size_t> &gelu_tanh_backward[float], <size_t> &gelu_tanh_backward[double]),
+    "silu": (<size_t> &silu[float], <size_t> &silu[double]),
+    "silu_backward": (<size_t> &silu_backward[float], <size_t> &silu_backward[double]),
+    "sigmoid": (<size_t> &sigmoid[float], <size_t> &sigmoid[double]),
+    "sigmoid_backward": (<size_t> &sigmoid_backward[float], <size_t> &sigmoid_backward[double]),
+    "tanh": (<size_t> &tanh[float], <size_t> &tanh[double]),
+    "tanh_backward": (<size_t> &tanh_backward[float], <size_t> &tanh_backward[double]),
+    "softplus": (<size_t> &softplus[float], <size_t> &softplus[double]),
+    "softplus_backward": (<size_t> &softplus_backward[float], <size_t> &softplus_backward[double]),
+    "softmax": (<size_t> &softmax[float], <size_t> &softmax[double]),
+    "softmax_backward": (<size_t> &softmax_backward[float], <size_t> &softmax_backward[double]),
+    "log_softmax": (<size_t> &log_softmax[float], <size_t> &log_softmax[double]),
+    "log_softmax_backward": (<size_t> &log_softmax_backward[float], <size_t> &log_softmax_backward[double]),
+}
+#: Bytes of scratch memory of the ops that need some.
+WORKSPACE = {}

@@ -1,0 +1,285 @@
+"""Losses, each with its gradient in the same pass, optionally with one weight per row.
+
+Phase 0 writes sums of losses to the workspace, one per chunk of CHUNK elements (one per row for cross-entropy); phase
+1 adds them in order, so that the result does not depend on the number of threads.
+"""
+
+from cython cimport floating
+from libc.math cimport NAN
+
+from fastnn_ext.rows cimport LANES, exp_difference, lane_sum, row_max
+from fastnn_ext.scalar cimport clip, exp_, log1p_, log_
+from fastnn_ext.share cimport first
+
+cdef enum Loss:
+    SQUARED_ERROR, ABSOLUTE_ERROR, HUBER, BINARY_CROSS_ENTROPY
+
+cdef enum:
+    CHUNK = 4096
+
+
+cdef inline floating element(
+    int code, floating delta, floating x, floating t, floating *slope
+) noexcept nogil:
+    """One element's loss for prediction x and target t, and its derivative by x."""
+    cdef floating e = x - t
+    cdef floating a = abs(e)
+    if code == SQUARED_ERROR:
+        slope[0] = e + e
+        return e * e
+    elif code == ABSOLUTE_ERROR:
+        e = <floating> -1 if e < 0 else e
+        slope[0] = <floating> 1 if e > 0 else e
+        return a
+    elif code == HUBER:
+        slope[0] = clip(e, -delta, delta)
+        return <floating> 0.5 * e * e if a <= delta else delta * (a - <floating> 0.5 * delta)
+    else:  # from logits: max(x, 0) - x t + log(1 + exp(-|x|)), whose derivative is sigmoid(x) - t
+        e = exp_(-abs(x))
+        slope[0] = (e if x < 0 else <floating> 1) / (<floating> 1 + e) - t
+        return ((x if x > 0 else <floating> 0) - x * t) + log1p_(e)
+
+
+cdef inline void block(
+    int code, floating delta, floating factor, const floating *x, const floating *t, const floating *w,
+    floating *slope, double *lanes
+) noexcept nogil:
+    """LANES elements: their weighted losses are added to `lanes`."""
+    cdef floating value[LANES]
+    cdef Py_ssize_t j
+    for j in range(LANES):
+        value[j] = w[j] * element(code, delta, x[j], t[j], &slope[j])
+        slope[j] = w[j] * slope[j] * factor
+    for j in range(LANES):
+        lanes[j] += value[j]
+
+
+cdef inline double chunk_loss(
+    int code, floating delta, floating factor, floating **buffers, Py_ssize_t columns, Py_ssize_t start, Py_ssize_t stop
+) noexcept nogil:
+    """Gradient and sum of losses of elements start to stop, the last block filled up with zeros of weight zero."""
+    cdef const floating *weight = buffers[2]
+    cdef floating *grad = buffers[4]
+    cdef floating x[LANES]
+    cdef floating t[LANES]
+    cdef floating w[LANES]
+    cdef floating slope[LANES]
+    cdef double lanes[LANES]
+    cdef Py_ssize_t row = start // columns
+    cdef Py_ssize_t column = start % columns
+    cdef Py_ssize_t rest = (stop - start) % LANES
+    cdef Py_ssize_t i, j
+    for j in range(LANES):
+        lanes[j] = 0
+        w[j] = 1
+    for i in range(start, stop - rest, 16):
+        if weight != NULL:
+            for j in range(LANES):
+                w[j] = weight[row]
+                column += 1
+                if column == columns:
+                    column = 0
+                    row += 1
+        block(code, delta, factor, &buffers[0][i], &buffers[1][i], w, slope, lanes)
+        if grad != NULL:
+            for j in range(LANES):
+                grad[i + j] = slope[j]
+    if rest:
+        i = stop - rest
+        for j in range(LANES):
+            x[j] = buffers[0][i + j] if j < rest else <floating> 0
+            t[j] = buffers[1][i + j] if j < rest else <floating> 0
+            w[j] = <floating> 0
+        for j in range(rest):
+            w[j] = weight[(i + j) // columns] if weight != NULL else <floating> 1
+        block(code, delta, factor, x, t, w, slope, lanes)
+        if grad != NULL:
+            for j in range(rest):
+                grad[i + j] = slope[j]
+    return lane_sum(lanes)
+
+
+cdef inline void elementwise_loss(
+    int code, floating delta, floating **buffers, const Py_ssize_t *dims,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """y_pred (b,c), y_true (b,c), weight (b) -> loss (one), grad (b,c); workspace: one sum per chunk."""
+    cdef double *sums = <double *> buffers[5]
+    cdef Py_ssize_t n = dims[0] * dims[1]
+    cdef Py_ssize_t chunks = (n + CHUNK - 1) // CHUNK
+    cdef floating factor = <floating> (1.0 / <double> n)
+    cdef double total = 0
+    cdef Py_ssize_t i
+    if phase == 0:
+        for i in range(first(chunks, 1, part, parts), first(chunks, 1, part + 1, parts)):
+            sums[i] = chunk_loss(code, delta, factor, buffers, dims[1], i * CHUNK, min(n, (i + 1) * CHUNK))
+    elif part == 0:
+        for i in range(chunks):
+            total += sums[i]
+        buffers[3][0] = <floating> (total / <double> n)
+
+
+cdef inline void add_row(
+    bint sparse, floating keep, floating share, const floating *x, floating top, const floating *y_true,
+    Py_ssize_t label, floating *e, floating *t, double *lanes, Py_ssize_t count
+) noexcept nogil:
+    """LANES classes of a row: e = exp(x - top) and the targets t; sums of e, t and t (x - top) go to `lanes`."""
+    cdef floating product[LANES]
+    cdef Py_ssize_t j
+    for j in range(LANES):
+        e[j] = exp_difference(x[j], top)
+        if sparse:
+            t[j] = (keep if j == label else <floating> 0) + share
+        else:
+            t[j] = y_true[j] * keep + share
+        product[j] = t[j] * (x[j] - top)
+    for j in range(count):
+        lanes[j] += e[j]
+        lanes[LANES + j] += t[j]
+        lanes[2 * LANES + j] += product[j]
+
+
+cdef inline double row_loss(
+    bint sparse, floating keep, floating share, const floating *x, const floating *y_true, Py_ssize_t label,
+    floating weight, floating *grad, Py_ssize_t n
+) noexcept nogil:
+    """log(sum(exp(x - m))) sum(t) - sum(t (x - m)), m = max(x); gradient (softmax(x) sum(t) - t) weight.
+
+    The targets t are y_true (n), or 1 at the label and 0 elsewhere, times `keep`, plus `share` (label smoothing).
+    """
+    cdef floating block_x[LANES]
+    cdef floating block_y[LANES]
+    cdef floating e[LANES]
+    cdef floating t[LANES]
+    cdef double lanes[3 * LANES]
+    cdef floating top = row_max(x, n)
+    cdef Py_ssize_t rest = n % LANES
+    cdef double total, targets
+    cdef floating factor
+    cdef Py_ssize_t i, j
+    for j in range(3 * LANES):
+        lanes[j] = 0
+    for i in range(0, n - rest, 16):
+        add_row(sparse, keep, share, &x[i], top, &y_true[i], label - i, e, t, lanes, LANES)
+        if grad != NULL:
+            for j in range(LANES):
+                grad[i + j] = e[j]
+    if rest:
+        i = n - rest
+        for j in range(LANES):
+            block_x[j] = x[i + j] if j < rest else top
+            block_y[j] = y_true[i + j] if not sparse and j < rest else <floating> 0
+        add_row(sparse, keep, share, block_x, top, block_y, label - i, e, t, lanes, rest)
+        if grad != NULL:
+            for j in range(rest):
+                grad[i + j] = e[j]
+    total = lane_sum(lanes)
+    targets = lane_sum(&lanes[LANES])
+    if grad != NULL:
+        factor = <floating> (targets / total)
+        for j in range(n):
+            if sparse:
+                grad[j] = (grad[j] * factor - ((keep if j == label else <floating> 0) + share)) * weight
+            else:
+                grad[j] = (grad[j] * factor - (y_true[j] * keep + share)) * weight
+    return log_(total) * targets - lane_sum(&lanes[2 * LANES])
+
+
+cdef inline void cross_entropy(
+    bint sparse, floating **buffers, const Py_ssize_t *dims, double smoothing,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """y_pred (b,c), y_true (b,c) or labels (b), weight (b) -> loss (one), grad (b,c); workspace: one loss per row."""
+    cdef Py_ssize_t rows = dims[0]
+    cdef Py_ssize_t n = dims[1]
+    cdef double *losses = <double *> buffers[5]
+    cdef floating keep = <floating> (1 - smoothing)
+    cdef floating share = <floating> (smoothing / <double> n)
+    cdef double weight = 1
+    cdef double total = 0
+    cdef Py_ssize_t label = -1
+    cdef Py_ssize_t i
+    if phase == 0:
+        for i in range(first(rows, 1, part, parts), first(rows, 1, part + 1, parts)):
+            if buffers[2] != NULL:
+                weight = buffers[2][i]
+            if sparse:
+                label = (<const long long *> buffers[1])[i]
+            losses[i] = weight * row_loss(
+                sparse, keep, share, &buffers[0][i * n], NULL if sparse else &buffers[1][i * n], label,
+                <floating> (weight / <double> rows), NULL if buffers[4] == NULL else &buffers[4][i * n], n,
+            )
+            if sparse and not 0 <= label < n:
+                losses[i] = NAN
+    elif part == 0:
+        for i in range(rows):
+            total += losses[i]
+        buffers[3][0] = <floating> (total / <double> rows)
+
+
+cdef void mean_squared_error(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    elementwise_loss(SQUARED_ERROR, <floating> 0, buffers, dims, phase, part, parts)
+
+
+cdef void mean_absolute_error(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    elementwise_loss(ABSOLUTE_ERROR, <floating> 0, buffers, dims, phase, part, parts)
+
+
+cdef void huber(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """e^2 / 2 for |e| <= delta, else delta (|e| - delta / 2) (Huber 1964)."""
+    elementwise_loss(HUBER, <floating> params[0], buffers, dims, phase, part, parts)
+
+
+cdef void binary_cross_entropy(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    elementwise_loss(BINARY_CROSS_ENTROPY, <floating> 0, buffers, dims, phase, part, parts)
+
+
+cdef void softmax_cross_entropy(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    cross_entropy(False, buffers, dims, params[0], phase, part, parts)
+
+
+cdef void sparse_softmax_cross_entropy(
+    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """A label outside 0 ... c - 1 makes the loss NaN."""
+    cross_entropy(True, buffers, dims, params[0], phase, part, parts)
+
+
+def _chunk_sums(dims: dict, params: dict, itemsize: int, parts: int) -> int:
+    return 8 * -(-dims["b"] * dims["c"] // CHUNK)
+
+
+def _row_losses(dims: dict, params: dict, itemsize: int, parts: int) -> int:
+    return 8 * dims["b"]
+
+
+#: Addresses of each op's kernels: float32, float64.
+KERNELS = {
+    "mean_squared_error": (<size_t> &mean_squared_error[float], <size_t> &mean_squared_error[double]),
+    "mean_absolute_error": (<size_t> &mean_absolute_error[float], <size_t> &mean_absolute_error[double]),
+    "huber": (<size_t> &huber[float], <size_t> &huber[double]),
+    "binary_cross_entropy": (<size_t> &binary_cross_entropy[float], <size_t> &binary_cross_entropy[double]),
+    "softmax_cross_entropy": (<size_t> &softmax_cross_entropy[float], <size_t> &softmax_cross_entropy[double]),
+    "sparse_softmax_cross_entropy": (
+        <size_t> &sparse_softmax_cross_entropy[float], <size_t> &sparse_softmax_cross_entropy[double]
+    ),
+}
+#: Bytes of scratch memory of the ops that need some.
+WORKSPACE = {
+    "mean_squared_error": _chunk_sums,
+    "mean_absolute_error": _chunk_sums,
+    "huber": _chunk_sums,
+    "binary_cross_entropy": _chunk_sums,
+    "softmax_cross_entropy": _row_losses,
+    "sparse_softmax_cross_entropy": _row_losses,
+}

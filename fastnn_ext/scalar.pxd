@@ -1,0 +1,389 @@
+"""Scalar formulas, in float32 and float64, written so that the compiler vectorises the loop around them.
+
+No branches (a conditional expression becomes a blend), no calls, no tables. NaN propagates, infinities have their
+limits, subnormal results are kept. Errors are at most 2 ulp, 4 for `gelu`, `gelu_tanh` and `silu`. Nothing relies on
+fused multiply-add, and none of the error terms is harmed by it: where rounding errors matter, products are exact.
+
+Coefficients are from `tools/fit_polynomials.py`. Every literal in an expression is cast to `floating` (or is the
+argument of a function, which does it): a bare one, 1 as well as 1.0, would make C compute in float64.
+"""
+
+from cython cimport floating
+from libc.math cimport INFINITY, NAN, copysign, copysignf
+
+cdef extern from *:
+    """
+    #ifndef FASTNN_BITS
+    #define FASTNN_BITS
+    #include <stdint.h>
+    #include <string.h>
+    #define FASTNN_BIT_OPERATIONS(REAL, WORD, TAG, DIGITS, BIAS, HALF, HEAD, SQRT_HALF, TOP)                        \\
+    static inline __attribute__((always_inline, unused)) WORD fastnn_word_##TAG(REAL x) {                           \\
+        WORD w; memcpy(&w, &x, sizeof w); return w;                                                                 \\
+    }                                                                                                               \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_real_##TAG(WORD w) {                           \\
+        REAL x; memcpy(&x, &w, sizeof x); return x;                                                                 \\
+    }                                                                                                               \\
+    /* 2^n for t = n + 1.5 * 2^DIGITS + BIAS, which is n + BIAS in its lowest bits. */                              \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_power_of_two_##TAG(REAL t) {                   \\
+        return fastnn_real_##TAG(fastnn_word_##TAG(t) << DIGITS);                                                   \\
+    }                                                                                                               \\
+    /* x cut to its upper digits, few enough for the product of two heads to be exact. */                           \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_head_##TAG(REAL x) {                           \\
+        return fastnn_real_##TAG(fastnn_word_##TAG(x) & ~((((WORD) 1) << HEAD) - 1));                               \\
+    }                                                                                                               \\
+    /* For normal x > 0: e and m with x = m 2^e and sqrt(1/2) <= m < sqrt(2). */                                    \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_exponent_##TAG(REAL x) {                       \\
+        WORD w = fastnn_word_##TAG(x) - SQRT_HALF + ((WORD) (BIAS + 1) << DIGITS);                                  \\
+        return fastnn_real_##TAG((w >> DIGITS) | TOP) - (fastnn_real_##TAG(TOP) + (BIAS + 1));                      \\
+    }                                                                                                               \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_significand_##TAG(REAL x) {                    \\
+        WORD w = fastnn_word_##TAG(x) - SQRT_HALF;                                                                  \\
+        return fastnn_real_##TAG((w & ((((WORD) 1) << DIGITS) - 1)) + SQRT_HALF);                                   \\
+    }
+    FASTNN_BIT_OPERATIONS(float, uint32_t, f32, 23, 127, 64, 12, UINT32_C(0x3F3504F3), UINT32_C(0x4B000000))
+    FASTNN_BIT_OPERATIONS(double, uint64_t, f64, 52, 1023, 512, 27, UINT64_C(0x3FE6A09E667F3BCD), UINT64_C(0x4330000000000000))
+    #endif
+    """
+    float fastnn_power_of_two_f32(float t) noexcept nogil
+    double fastnn_power_of_two_f64(double t) noexcept nogil
+    float fastnn_head_f32(float x) noexcept nogil
+    double fastnn_head_f64(double x) noexcept nogil
+    float fastnn_exponent_f32(float x) noexcept nogil
+    double fastnn_exponent_f64(double x) noexcept nogil
+    float fastnn_significand_f32(float x) noexcept nogil
+    double fastnn_significand_f64(double x) noexcept nogil
+
+# --- building blocks -------------------------------------------------------------------------------------
+
+
+cdef inline floating head(floating x) noexcept nogil:
+    """The upper half of x's significand; x - head(x) is exact."""
+    if floating is float:
+        return fastnn_head_f32(x)
+    else:
+        return fastnn_head_f64(x)
+
+
+cdef inline floating power_of_two(floating n) noexcept nogil:
+    """2^n for an integer n within the range of normal exponents."""
+    if floating is float:
+        return fastnn_power_of_two_f32(n + <floating> 12583039.0)  # 1.5 * 2^23 + 127
+    else:
+        return fastnn_power_of_two_f64(n + <floating> 6755399441056767.0)  # 1.5 * 2^52 + 1023
+
+
+cdef inline floating nearest(floating x) noexcept nogil:
+    """The nearest integer, for |x| < 2^22: adding 1.5 * 2^23 (2^52) leaves no room for a fraction."""
+    if floating is float:
+        return (x + <floating> 12582912.0) - <floating> 12582912.0
+    else:
+        return (x + <floating> 6755399441055744.0) - <floating> 6755399441055744.0
+
+
+cdef inline floating line(floating x, floating c0, floating c1) noexcept nogil:
+    """c0 + c1 x."""
+    return c0 + x * c1
+
+
+cdef inline floating quartic(
+    floating x, floating c0, floating c1, floating c2, floating c3, floating c4
+) noexcept nogil:
+    """c0 + c1 x + c2 x^2 + c3 x^3 + c4 x^4."""
+    return c0 + x * (c1 + x * (c2 + x * (c3 + x * c4)))
+
+
+cdef inline floating at_most(floating x, floating high) noexcept nogil:
+    """min(x, high); a NaN stays."""
+    return high if x > high else x
+
+
+cdef inline floating clip(floating x, floating low, floating high) noexcept nogil:
+    """x between two limits; a NaN stays."""
+    return at_most[floating](low if x < low else x, high)
+
+
+cdef inline floating with_sign(floating x, floating sign) noexcept nogil:
+    """|x| with the sign of `sign`."""
+    if floating is float:
+        return copysignf(x, sign)
+    else:
+        return copysign(x, sign)
+
+
+# --- exponentials and logarithms -------------------------------------------------------------------------
+
+
+cdef inline floating expm1_reduced(floating high, floating low, floating *n) noexcept nogil:
+    """exp(r) - 1 for high + low = n log(2) + r with |r| <= log(2) / 2; |low| is at most about |high| / 1000.
+
+    The product of n and the upper part of log(2) is exact, and so is the difference to `high` (Cody and Waite 1980).
+    """
+    cdef floating r, rest
+    n[0] = nearest((high + low) * <floating> 1.4426950408889634)
+    if floating is float:
+        r = (high - n[0] * <floating> 0.693359375) + (low - n[0] * <floating> -2.12194440e-4)
+        rest = quartic[floating](r, 0.5, 0.1666657342, 0.04166655016, 0.008363767023, 0.001392691806)
+    else:
+        r = (high - n[0] * <floating> 6.93147180369123816490e-01) + (low - n[0] * <floating> 1.90821492927058770002e-10)
+        rest = line[floating](r, 0.000000276213242693136862, 0.0000000251013358547885218)
+        rest = quartic[floating](
+            r, 0.00138888889189189062, 0.000198412698643649319, 0.0000248015186722683542, 0.00000275572664423534248, rest
+        )
+        rest = quartic[floating](r, 0.500000000000000113, 0.166666666666666675, 0.04166666666662068, 0.00833333333332979668, rest)
+    return r + r * r * rest
+
+
+cdef inline floating exp_scaled(floating high, floating low, floating *scale) noexcept nogil:
+    """exp(high + low) / scale: what is multiplied by `scale` last is rounded once, even where it is subnormal."""
+    cdef floating n, half
+    cdef floating y = <floating> 1 + expm1_reduced[floating](high, low, &n)
+    half = nearest(n * <floating> 0.5)
+    scale[0] = power_of_two(n - half)
+    return y * power_of_two(half)
+
+
+cdef inline floating exp_(floating x) noexcept nogil:
+    cdef floating scale
+    if floating is float:
+        x = clip[floating](x, -110, 90)
+    else:
+        x = clip[floating](x, -760, 720)
+    x = exp_scaled[floating](x, 0, &scale)
+    return x * scale
+
+
+cdef inline floating expm1_(floating x) noexcept nogil:
+    """exp(x) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)): 2^n alone could overflow."""
+    cdef floating n, y, half
+    if floating is float:
+        y = expm1_reduced[floating](clip[floating](x, -20, 90), 0, &n)
+    else:
+        y = expm1_reduced[floating](clip[floating](x, -40, 720), 0, &n)
+    half = power_of_two(n - <floating> 1)
+    return y if n == 0 else <floating> 2 * (half * y + (half - <floating> 0.5))
+
+
+cdef inline floating log1p_(floating f) noexcept nogil:
+    """log(1 + f) for -0.3 <= f <= 1, as 2 atanh(s) = 2 s + s^3 (2/3 + ...) with s = f / (2 + f).
+
+    2 s = f - (f^2 / 2 - s f^2 / 2) keeps the rounding error of s out of the leading term (fdlibm).
+    """
+    cdef floating s = f / (<floating> 2 + f)
+    cdef floating z = s * s
+    cdef floating square = f * f * <floating> 0.5
+    cdef floating rest
+    if floating is float:
+        rest = quartic[floating](z, 0.6666666732, 0.3999970633, 0.2859235799, 0.217065758, 0.2322432922)
+    else:
+        rest = line[floating](z, 0.0880073848614467388, 0.161640456119435322)
+        rest = quartic[floating](
+            z, 0.181817894361328582, 0.153855700649586231, 0.133141442096549362, 0.120010728095907125, rest
+        )
+        rest = quartic[floating](z, 0.666666666666666586, 0.400000000000145827, 0.285714285671087572, 0.22222222717427863, rest)
+    return f - (square - s * (square + z * rest))
+
+
+cdef inline floating log_(floating x) noexcept nogil:
+    """e log(2) + log(m) for x = m 2^e with sqrt(1/2) <= m < sqrt(2)."""
+    cdef floating y, e
+    if floating is float:
+        y = x * <floating> 16777216.0 if x < <floating> 1.17549435e-38 else x  # 2^24 makes subnormal numbers normal
+        e = fastnn_exponent_f32(y) - <floating> (24 if x < <floating> 1.17549435e-38 else 0)
+        y = log1p_(fastnn_significand_f32(y) - <floating> 1)
+        y = e * <floating> 0.693359375 + (y + e * <floating> -2.12194440e-4)
+    else:
+        y = x * <floating> 18014398509481984.0 if x < <floating> 2.2250738585072014e-308 else x  # 2^54
+        e = fastnn_exponent_f64(y) - <floating> (54 if x < <floating> 2.2250738585072014e-308 else 0)
+        y = log1p_(fastnn_significand_f64(y) - <floating> 1)
+        y = e * <floating> 6.93147180369123816490e-01 + (y + e * <floating> 1.90821492927058770002e-10)
+    y = y if x < <floating> INFINITY else x  # infinity and NaN
+    y = y if x >= 0 else x * <floating> NAN
+    return -<floating> INFINITY if x == 0 else y
+
+
+cdef inline floating normal_tail(floating x, floating *bell, floating *scale) noexcept nogil:
+    """Upper tail of the normal distribution at x >= 0, and exp(-x^2 / 2), both still to be multiplied by `scale`.
+
+    The tail is exp(-x^2 / 2) p(x), p(x) = P(t) / (x + 4) with t = (x - 4) / (x + 4). What x + 4 loses by rounding is
+    made good with p'(x) = x p(x) - 1 / sqrt(2 pi). The square is taken in two parts, the first one exact: its rounding
+    error would be multiplied by up to 100 (700 in float64).
+    """
+    cdef floating s = x + <floating> 4
+    cdef floating lost = x - (s - <floating> 4)
+    cdef floating reciprocal = <floating> 1 / s
+    cdef floating t = (s - <floating> 8) * reciprocal
+    cdef floating h = head(x)
+    cdef floating p
+    bell[0] = exp_scaled[floating](h * h * <floating> -0.5, (x - h) * (x + h) * <floating> -0.5, scale)
+    if floating is float:
+        p = line[floating](t, 0.0001697124776, line[floating](t, -0.0002340460188, -0.00005242546261))
+        p = quartic[floating](t, 0.06039734142, -0.007545272732, -0.003488328264, 0.001646088194, p)
+        p = quartic[floating](t, 0.7552851305, -0.607896658, 0.3871373795, -0.1865213017, p)
+    else:
+        p = line[floating](t, 0.00000000191827702037334026, line[floating](t, -0.00000000252209945787807354, -0.00000000072624198104095793))
+        p = line[floating](t, 0.0000000196196108613555597, p)
+        p = quartic[floating](
+            t, 0.000000271804529625928358, -0.000000154964917422474505, -0.0000000854084181568512498,
+            0.0000000132807977873103278, p,
+        )
+        p = quartic[floating](
+            t, 0.000000716666324522103119, -0.00000592017332301610292, -0.000000629696560581582333,
+            0.00000102155403719610153, p,
+        )
+        p = quartic[floating](
+            t, 0.000133344312409645737, -0.000231094935169459014, -0.00000190825847977343311,
+            0.000035144686053003463, p,
+        )
+        p = quartic[floating](
+            t, 0.0603965748909365607, -0.00754018896672679157, -0.00347969236739359515, 0.00163081845758870119, p
+        )
+        p = quartic[floating](
+            t, 0.755285130415751493, -0.607896641971892108, 0.387137400742214541, -0.186521857959657247, p
+        )
+    p = p * reciprocal
+    return bell[0] * (p + lost * (x * p - <floating> 0.39894228040143268))
+
+
+# --- activations and their gradients ---------------------------------------------------------------------
+# Gradients are written in terms of what table.SAVED names: the output y or the input x.
+
+
+cdef inline floating relu_(floating x) noexcept nogil:
+    return <floating> 0 if x < 0 else x
+
+
+cdef inline floating relu_backward_(floating dy, floating y) noexcept nogil:
+    return <floating> 0 if y <= 0 else dy
+
+
+cdef inline floating leaky_relu_(floating x, floating alpha) noexcept nogil:
+    return x * alpha if x < 0 else x
+
+
+cdef inline floating leaky_relu_backward_(floating dy, floating y, floating alpha) noexcept nogil:
+    return dy * alpha if y <= 0 else dy
+
+
+cdef inline floating elu_(floating x, floating alpha) noexcept nogil:
+    """x, or alpha (exp(x) - 1) where x is negative (Clevert, Unterthiner and Hochreiter 2016)."""
+    return alpha * expm1_(x) if x < 0 else x
+
+
+cdef inline floating elu_backward_(floating dy, floating y, floating alpha) noexcept nogil:
+    return dy * (y + alpha) if y <= 0 else dy
+
+
+cdef inline floating gelu_(floating x) noexcept nogil:
+    """x Phi(x) = max(x, 0) - |x| Q(|x|), Q the upper tail of the normal distribution (Hendrycks and Gimpel 2016)."""
+    cdef floating bell, scale, a, tail
+    if floating is float:
+        a = at_most[floating](abs(x), <floating> 14.6)  # beyond, |x| Q(|x|) is 0
+    else:
+        a = at_most[floating](abs(x), 39)
+    tail = a * normal_tail(a, &bell, &scale) * scale
+    return -tail if x < 0 else x - tail
+
+
+cdef inline floating gelu_backward_(floating dy, floating x) noexcept nogil:
+    """dy (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi))."""
+    cdef floating bell, scale, a, tail, slope
+    if floating is float:
+        a = at_most[floating](abs(x), <floating> 14.6)
+    else:
+        a = at_most[floating](abs(x), 39)
+    tail = normal_tail(a, &bell, &scale) * scale
+    slope = bell * scale * a * <floating> 0.39894228040143268
+    return dy * (tail - slope if x < 0 else <floating> 1 - tail + slope)
+
+
+cdef inline floating sigmoid_(floating x) noexcept nogil:
+    """1 / (1 + exp(-x)), with the exponential of a negative number only."""
+    cdef floating e = exp_(-abs(x))
+    return (e if x < 0 else <floating> 1) / (<floating> 1 + e)
+
+
+cdef inline floating sigmoid_backward_(floating dy, floating y) noexcept nogil:
+    return dy * y * (<floating> 1 - y)
+
+
+cdef inline floating gated(floating x, floating a, floating high, floating low) noexcept nogil:
+    """x / (1 + exp(-z)) for z of x's sign, -|z| = high + low, and a = |x| or, where the result is 0 or x, less."""
+    cdef floating scale
+    cdef floating y = exp_scaled[floating](high, low, &scale)
+    return (-(a * y) * scale if x < 0 else x) / (<floating> 1 + y * scale)
+
+
+cdef inline floating silu_(floating x) noexcept nogil:
+    """x sigmoid(x) (Elfwing, Uchibe and Doya 2018)."""
+    cdef floating a
+    if floating is float:
+        a = at_most[floating](abs(x), 110)  # beyond, |x| exp(-|x|) is 0
+    else:
+        a = at_most[floating](abs(x), 760)
+    return gated(x, a, -a, 0)
+
+
+cdef inline floating silu_backward_(floating dy, floating x) noexcept nogil:
+    """dy s (1 + x (1 - s)), s = sigmoid(x)."""
+    cdef floating gate = sigmoid_(x)
+    return dy * (gate + clip[floating](x, -1000, 1000) * gate * (<floating> 1 - gate))
+
+
+cdef inline floating gelu_tanh_(floating x) noexcept nogil:
+    """x (1 + tanh(u)) / 2 = x sigmoid(2 u), where 2 u = x w and w = sqrt(8 / pi) (1 + 0.044715 x^2).
+
+    2 u is computed in two parts: its rounding error would be multiplied by up to 100 (700 in float64).
+    """
+    cdef floating a, h, square, product, base, w, part, rest
+    if floating is float:
+        a = at_most[floating](abs(x), <floating> 11.5)  # beyond, |x| exp(-2 |u|) is 0
+    else:
+        a = at_most[floating](abs(x), 22)
+    h = head(a)
+    square = head(h * h)
+    rest = (h * h - square) + (a - h) * (a + h)  # a^2 = square + rest
+    if floating is float:
+        product = square * <floating> 0.07135009765625  # exact
+        rest = rest * <floating> 0.07135009765625 + a * a * <floating> 4.7186163502487763388e-6
+        rest = rest - <floating> 4.534068042105271576e-8
+        base = <floating> 1.5957691669464111
+    else:
+        product = square * <floating> 0.071354815736413002014
+        rest = rest * <floating> 0.071354815736413002014 + a * a * <floating> 5.3618724676217859603e-10
+        rest = rest - <floating> 9.9693088091109203146e-17
+        base = <floating> 1.5957691216057308
+    w = base + product
+    part = w - base
+    rest = rest + ((base - (w - part)) + (product - part))  # w and rest: Knuth's two-sum
+    square = head(w)
+    rest = a * (rest + (w - square)) + (a - h) * square
+    return gated(x, a, -(h * square), -rest)
+
+
+cdef inline floating gelu_tanh_backward_(floating dy, floating x) noexcept nogil:
+    """dy (s + x s (1 - s) w'), s = sigmoid(2 u), w' = sqrt(8 / pi) (1 + 3 * 0.044715 x^2)."""
+    cdef floating a = clip[floating](x, -40, 40)
+    cdef floating square = a * a * <floating> 0.07135481628269287
+    cdef floating gate = sigmoid_(a * (<floating> 1.5957691216057308 + square))
+    return dy * (gate + a * gate * (<floating> 1 - gate) * (<floating> 1.5957691216057308 + <floating> 3 * square))
+
+
+cdef inline floating tanh_(floating x) noexcept nogil:
+    """e / (e + 2), e = exp(2 |x|) - 1, with x's sign."""
+    cdef floating e = expm1_(<floating> 2 * at_most[floating](abs(x), 22))  # beyond, 1
+    return with_sign(e / (e + <floating> 2), x)
+
+
+cdef inline floating tanh_backward_(floating dy, floating y) noexcept nogil:
+    return dy * (<floating> 1 - y * y)
+
+
+cdef inline floating softplus_(floating x) noexcept nogil:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))."""
+    return (x if x > 0 else <floating> 0) + log1p_(exp_(-abs(x)))
+
+
+cdef inline floating softplus_backward_(floating dy, floating y) noexcept nogil:
+    """dy sigmoid(x) = dy (1 - exp(-y))."""
+    return dy * -expm1_(-y)
