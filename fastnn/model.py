@@ -1,0 +1,451 @@
+"""Sequential: layers in a row, trained and run as recorded programs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn import autodiff, backends, checks, initializers, layers, losses, optimizers, saving, training
+from fastnn.metrics import REGISTRY as METRICS
+from fastnn.metrics import Metric
+from fastnn.ops.dispatch import apply
+from fastnn.program import Program, Slot, Tensor
+from fastnn.table import TABLE
+
+#: Parameters begin at multiples of this many elements in the flat array that holds them all (64 bytes of float32).
+ALIGNMENT = 16
+#: Programs kept for different batch shapes; the least recently used is forgotten first.
+MOST_PROGRAMS = 16
+#: Rows that `predict` and `evaluate` run at a time.
+CHUNK = 512
+#: How error messages describe an array for results.
+_RESULT = TABLE["linear"].outputs[0]
+
+
+class Sequential:
+    """A network of layers, each fed with the one before.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    dtype : {"float32", "float64"}
+        Of parameters, inputs and outputs.
+    backend : str, optional
+        Backend of all programs; by default chosen as for ops when the model is built.
+    seed : int in [0, 2**53)
+        Decides initial parameters, shuffling and dropout: the same seed gives the same bits on the same machine.
+    input_shape : tuple of int, optional
+        Shape of one row; else the first data decide.
+
+    Attributes
+    ----------
+    extra : dict
+        Whatever was given to `save` as `extra`.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[layers.Layer],
+        dtype: str = "float32",
+        backend: str | None = None,
+        seed: int = 0,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        checks.option("Sequential", "dtype", dtype, ("float32", "float64"))
+        checks.interval("Sequential", "seed", seed, 0, 2**53, "left")
+        if backend is not None:
+            checks.option("Sequential", "backend", backend, tuple(backends.MODULES))
+        self.layers = _named(layers)
+        self.dtype = np.dtype(dtype)
+        self.seed = int(seed)
+        self.extra: dict[str, Any] = {}
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: losses.Loss | None = None
+        self.metrics: list[Metric] = []
+        self.clip_norm: float | None = None
+        self.input_shape: tuple[int, ...] | None = None
+        self.epochs_done = 0
+        self._backend_name = backend
+        self._step = Slot("dropout_step", 0)
+        self._programs: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
+        if input_shape is not None:
+            self.build(input_shape)
+
+    # --- building ----------------------------------------------------------------------------------------
+
+    def build(self, input_shape: Sequence[int]) -> None:
+        """Fix all shapes for rows of this shape, and draw the initial parameters."""
+        self.input_shape = tuple(int(n) for n in input_shape)
+        self.backend = backends.select(self._backend_name)
+        self.output_shapes: list[tuple[int, ...]] = []
+        self._parameters: list[list[layers.Parameter]] = []
+        shape = self.input_shape
+        for layer in self.layers:
+            shape, parameters = layer.build(shape)
+            self.output_shapes.append(shape)
+            self._parameters.append(parameters)
+        self.output_shape = shape
+        self._offsets: list[int] = []
+        size = 0
+        for parameter in self._flat_parameters():
+            self._offsets.append(size)
+            size += -(-prod(parameter.shape) // ALIGNMENT) * ALIGNMENT
+        host = np.zeros(size, self.dtype)
+        for i, offset in enumerate(self._offsets):
+            parameter = self._flat_parameters()[i]
+            values = parameter.initializer(parameter.shape, self.dtype, initializers.generator(self.seed, i))
+            host[offset : offset + values.size] = values.ravel()
+        self._flat = self.backend.to_device(host)
+        self._views = self._views_of(self._flat)
+        self._grads: Any = None
+        self._moments: list[Any] = []
+        self._programs.clear()
+
+    def _flat_parameters(self) -> list[layers.Parameter]:
+        return [p for row in self._parameters for p in row]
+
+    def _views_of(self, flat: Any) -> list[Any]:
+        """One array per parameter, all within `flat`."""
+        return [
+            flat[offset : offset + prod(p.shape)].reshape(p.shape)
+            for offset, p in zip(self._offsets, self._flat_parameters(), strict=True)
+        ]
+
+    def _built(self, x: Any = None) -> None:
+        """Build for these data if that has not been done yet."""
+        if self.input_shape is None:
+            if x is None:
+                raise RuntimeError("the model is not built: give input_shape, call build, or fit it first")
+            self.build(np.shape(x)[1:])
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = "mean_squared_error",
+        metrics: Sequence[Any] = (),
+        clip_norm: float | None = None,
+    ) -> None:
+        """Choose how to train.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+        loss : str or Loss
+        metrics : sequence of str or Metric
+            Reported besides the loss: "accuracy", "mse", "mae".
+        clip_norm : float, optional
+            Scale gradients so that their common norm is at most this (Pascanu, Mikolov and Bengio 2013).
+        """
+        if clip_norm is not None:
+            checks.interval("compile", "clip_norm", clip_norm, 0, float("inf"), "neither")
+        self.optimizer = optimizers.REGISTRY.get(optimizer)
+        self.loss = losses.REGISTRY.get(loss)
+        self.metrics = [METRICS.get(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
+        self.clip_norm = clip_norm
+        self._grads, self._moments = None, []
+        self._programs.clear()
+
+    def _compiled(self) -> tuple[optimizers.Optimizer, losses.Loss]:
+        if self.optimizer is None or self.loss is None:
+            raise RuntimeError("the model is not compiled: call compile(optimizer=..., loss=...) first")
+        return self.optimizer, self.loss
+
+    # --- programs ----------------------------------------------------------------------------------------
+
+    def _program(self, key: tuple[Any, ...], record: Callable[[Program], None]) -> Program:
+        """The program for a key, recorded at first use."""
+        program = self._programs.get(key)
+        if program is None:
+            program = Program(self.backend.name)
+            record(program)
+            self._programs[key] = program
+            if len(self._programs) > MOST_PROGRAMS:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end(key)
+        return program
+
+    def _forward(self, program: Program, x: Tensor, parameters: list[Tensor], training: bool) -> Tensor:
+        """Record all layers."""
+        rest = list(parameters)
+        for number, (layer, own) in enumerate(zip(self.layers, self._parameters, strict=True)):
+            context = layers.Context(training, self.seed, number, self._step)
+            x = layer.call(x, [rest.pop(0) for _ in own], context)
+        return x
+
+    def _states(self, program: Program) -> list[Tensor]:
+        """The parameters as tensors of a program."""
+        names = [f"{layer.name}.{p.name}" for layer, own in zip(self.layers, self._parameters, strict=True) for p in own]
+        return [program.state(name, view) for name, view in zip(names, self._views, strict=True)]
+
+    def _inference(self, rows: int) -> Program:
+        """Program from a batch of rows to the output."""
+
+        def record(program: Program) -> None:
+            x = program.input("x", (rows, *self._input()), self.dtype)
+            program.output(self._forward(program, x, self._states(program), training=False))
+
+        return self._program(("predict", rows), record)
+
+    def _supervised(self, rows: int, targets: np.ndarray, weighted: bool, train: bool) -> Program:
+        """Program from a batch and its targets to loss and metrics, with or without the step that learns from it."""
+        optimizer, loss = self._compiled()
+
+        def record(program: Program) -> None:
+            x = program.input("x", (rows, *self._input()), self.dtype)
+            y = program.input("y", (rows, *targets.shape[1:]), targets.dtype)
+            weight = program.input("sample_weight", (rows,), self.dtype) if weighted else None
+            parameters = self._states(program)
+            prediction = self._forward(program, x, parameters, training=train)
+            value = loss.record(prediction, y, weight)
+            measured = [metric.record(prediction, y) for metric in self.metrics]
+            if train:
+                self._record_step(program, value, parameters, optimizer)
+            for tensor in [value, *measured]:
+                program.output(tensor)
+
+        return self._program(("train" if train else "evaluate", rows, targets.shape[1:], weighted), record)
+
+    def _record_step(
+        self, program: Program, loss: Tensor, parameters: list[Tensor], optimizer: optimizers.Optimizer
+    ) -> None:
+        """Record gradients, laid out like the parameters, and the update of all parameters in one pass."""
+        self._allocate_moments()
+        found = autodiff.gradients(loss, parameters)
+        flat = program.state("gradients", self._grads)
+        for gradient, offset in zip(found, self._offsets, strict=True):
+            if gradient is not None:
+                program.place(gradient, flat, offset)
+        if self.clip_norm is not None:
+            square = apply("sum_of_squares", flat)
+            apply("clip_by_norm", flat, square, max_norm=self.clip_norm)
+        moments = iter(program.state("moment", m) for m in self._moments)
+        states = [next(moments) if kept else None for kept in optimizer.states()]
+        optimizer.record(program.state("parameters", self._flat), flat, states)
+
+    def _allocate_moments(self) -> None:
+        """Memory for gradients and the optimizer's state, zero at first."""
+        optimizer, _ = self._compiled()
+        if self._grads is None:
+            zeros = np.zeros(self._flat.shape, self.dtype)
+            self._grads = self.backend.to_device(zeros)
+            if not self._moments:
+                self._moments = [self.backend.to_device(zeros) for kept in optimizer.states() if kept]
+
+    def _input(self) -> tuple[int, ...]:
+        assert self.input_shape is not None
+        return self.input_shape
+
+    def _rows(self, x: Any, what: str) -> np.ndarray:
+        """Input data as an array of the model's dtype."""
+        array = np.asarray(x)
+        self._built(array)
+        if array.shape[1:] != self._input() or array.ndim == 0:
+            checks.fail(checks.ShapeError, what, "X", f"rows of shape {self._input()}", array.shape)
+        return checks.host_array(what, "X", array, self.dtype)
+
+    # --- training ----------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, **options: Any) -> training.History:
+        """Train on rows X and targets y; see `fastnn.training.fit` for the options."""
+        return training.fit(self, X, y, **options)
+
+    def train_step(self, xb: Any, yb: Any, sample_weight: Any = None) -> float:
+        """One step of the optimizer on one batch.
+
+        Returns
+        -------
+        float
+            The loss before the step.
+        """
+        _, loss = self._compiled()
+        x = self._rows(xb, "train_step")
+        y = loss.targets(yb, self.output_shape, self.dtype)
+        w = training.weights("train_step", sample_weight, len(x), self.dtype)
+        training.same_length("train_step", x, y)
+        return self._step_on(x, y, w)[0].item()
+
+    def _step_on(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> tuple[Any, ...]:
+        """Replay the training program on checked arrays; returns loss and metrics as arrays of one element."""
+        optimizer, _ = self._compiled()
+        program = self._supervised(len(x), y, w is not None, train=True)
+        optimizer.advance()
+        self._step.value = optimizer.iterations % 2**32
+        return self._replay(program, x, y, w)
+
+    def _replay(self, program: Program, *arrays: np.ndarray | None) -> tuple[Any, ...]:
+        """Run a program on host arrays (None for an absent one); returns its outputs as host arrays."""
+        given = tuple(a for a in arrays if a is not None)
+        out = [self.backend.empty(t.shape, t.dtype) for t in program.outputs]
+        if self.backend.device:
+            given = tuple(self.backend.to_device(a) for a in given)
+        program.compile().run(given + tuple(out))
+        return tuple(self.backend.to_host(o) for o in out)
+
+    # --- inference ---------------------------------------------------------------------------------------
+
+    def predict(self, X: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """Outputs for rows X.
+
+        Parameters
+        ----------
+        X : array_like of shape (rows, ...)
+        out : array of shape (rows, ...), optional
+            Where to write them, of the model's dtype.
+        """
+        x = self._rows(X, "predict")
+        shape = (len(x), *self.output_shape)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        else:
+            checks.output("predict", _RESULT, out, shape, self.dtype, [x])
+        for start in range(0, len(x), CHUNK):
+            piece = x[start : start + CHUNK]
+            program = self._inference(len(piece))
+            if self.backend.device:
+                out[start : start + CHUNK] = self._replay(program, piece)[0]
+            else:
+                program.compile().run((piece, out[start : start + CHUNK]))
+        return out
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """Loss and metrics on rows X and targets y, without training.
+
+        Returns
+        -------
+        dict
+            "loss" and the metrics' names.
+        """
+        _, loss = self._compiled()
+        x = self._rows(X, "evaluate")
+        targets = loss.targets(y, self.output_shape, self.dtype)
+        training.same_length("evaluate", x, targets)
+        w = training.weights("evaluate", sample_weight, len(x), self.dtype)
+        totals = np.zeros(1 + len(self.metrics))
+        for start in range(0, len(x), CHUNK):
+            rows = slice(start, start + CHUNK)
+            program = self._supervised(len(x[rows]), targets, w is not None, train=False)
+            values = self._replay(program, x[rows], targets[rows], None if w is None else w[rows])
+            totals += len(x[rows]) * np.array([v.item() for v in values])
+        return dict(zip(self.metric_names(), (totals / len(x)).tolist(), strict=True))
+
+    def metric_names(self) -> list[str]:
+        """What training reports: "loss", then the metrics."""
+        return ["loss", *(m.name for m in self.metrics)]
+
+    def freeze(self, batch_size: int = 1) -> Frozen:
+        """A function for one batch size, as fast as it gets: a replayed program, nothing validated twice.
+
+        It sees later changes of the parameters.
+        """
+        self._built()
+        checks.interval("freeze", "batch_size", batch_size, 1, float("inf"), "left")
+        return Frozen(self, batch_size)
+
+    # --- parameters --------------------------------------------------------------------------------------
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all parameters in the layers' order, w (in, out) then b."""
+        self._built()
+        return [np.array(v) for v in self._views_of(self.backend.to_host(self._flat))]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameters, in the order of `get_weights`.
+
+        Raises
+        ------
+        ShapeError
+            If number or shapes differ; nothing is changed then.
+        """
+        self._built()
+        parameters = self._flat_parameters()
+        if len(weights) != len(parameters):
+            checks.fail(checks.ShapeError, "set_weights", "weights", f"{len(parameters)} arrays", len(weights))
+        host = np.zeros(self._flat.shape, self.dtype)
+        for i, (view, w) in enumerate(zip(self._views_of(host), weights, strict=True)):
+            if np.shape(w) != view.shape:
+                checks.fail(checks.ShapeError, "set_weights", f"weights[{i}]", f"shape {view.shape}", np.shape(w))
+            view[...] = checks.host_array("set_weights", f"weights[{i}]", w, self.dtype)
+        self.backend.assign(self._flat, host)
+
+    def count_params(self) -> int:
+        """Number of parameters."""
+        self._built()
+        return sum(prod(p.shape) for p in self._flat_parameters())
+
+    def summary(self, print_fn: Callable[[str], None] = print) -> None:
+        """Print a table of layers, output shapes and parameter counts."""
+        self._built()
+        rows = [("Layer", "Output shape", "Parameters")]
+        for layer, shape, own in zip(self.layers, self.output_shapes, self._parameters, strict=True):
+            described = "(" + ", ".join(["batch", *map(str, shape)]) + ")"
+            rows.append((f"{layer.name} ({type(layer).__name__})", described, f"{sum(prod(p.shape) for p in own):,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        memory = self.count_params() * self.dtype.itemsize
+        total = f"Parameters: {self.count_params():,} ({memory / 1024:,.1f} KiB of {self.dtype})"
+        print_fn("\n".join([lines[0], rule, *lines[1:], rule, total]))
+
+    # --- files -------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, *, include_optimizer: bool = False, extra: dict[str, Any] | None = None) -> None:
+        """Write the model to a safetensors file; see `fastnn.saving.save`."""
+        self.extra = dict(extra) if extra is not None else self.extra
+        saving.save(self, Path(path), include_optimizer)
+
+
+class Frozen:
+    """A model's inference for one batch size.
+
+    Calling it with an array of shape (batch_size, ...), or of one row's shape when the batch size is one, returns the
+    output in the corresponding shape; `out` saves the allocation.
+    """
+
+    def __init__(self, model: Sequential, batch_size: int) -> None:
+        self._model = model
+        self._program = model._inference(batch_size)
+        self._replay = self._program.compile()
+        self._shape = self._program.outputs[0].shape
+        self._rows = self._program.inputs[0].shape
+        self._single = batch_size == 1
+
+    def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
+        model = self._model
+        row = self._single and np.shape(x) == self._rows[1:]
+        expected = self._rows[1:] if row else self._rows
+        if np.shape(x) != expected:
+            checks.fail(checks.ShapeError, "freeze", "x", f"shape {self._rows}", np.shape(x))
+        x = checks.host_array("freeze", "x", x, model.dtype)
+        shape = self._shape[1:] if row else self._shape
+        if out is None:
+            out = np.empty(shape, model.dtype)
+        else:
+            checks.output("freeze", _RESULT, out, shape, model.dtype, [x])
+        if model.backend.device:
+            out[...] = model._replay(self._program, x.reshape(self._rows))[0].reshape(shape)
+        else:
+            self._replay.run((x, out))
+        return out
+
+
+def _named(given: Sequence[layers.Layer]) -> list[layers.Layer]:
+    """Check the layers and give each a name: its kind and number."""
+    result: list[layers.Layer] = []
+    counts: dict[str, int] = {}
+    for layer in given:
+        if not isinstance(layer, layers.Layer):
+            checks.fail(TypeError, "Sequential", "layers", "layers", repr(layer))
+        if any(layer is other for other in result):
+            checks.fail(ValueError, "Sequential", "layers", "distinct layers", f"{type(layer).__name__} twice")
+        kind = type(layer).__name__.lower()
+        counts[kind] = counts.get(kind, 0) + 1
+        layer.name = f"{kind}_{counts[kind]}"
+        result.append(layer)
+    if not result:
+        checks.fail(ValueError, "Sequential", "layers", "at least one layer", "none")
+    return result
