@@ -11,7 +11,7 @@ from typing import Any
 _NAMES = {
     "fastnn.autodiff": ("check_gradients", "grad", "trace", "value_and_grad"),
     "fastnn.backends": ("available_backends", "use_backend"),
-    "fastnn.threads": ("get_num_threads", "set_num_threads", "threads"),
+    "fastnn.threadcount": ("get_num_threads", "set_num_threads", "threads"),
     "fastnn.program": ("Program", "Tensor"),
     "fastnn.checks": ("DataError", "DtypeError", "LayoutError", "ShapeError", "UnsupportedOp"),
     "fastnn.model": ("Sequential",),

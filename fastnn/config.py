@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import __version__, backends
-from fastnn.threads import get_num_threads
+from fastnn.threadcount import get_num_threads
 
 
 def _cpu_name() -> str:

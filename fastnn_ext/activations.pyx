@@ -174,15 +174,15 @@ cdef void softmax_backward(
     cdef const floating *dy
     cdef const floating *y
     cdef floating *dx
-    cdef floating mean
+    cdef double mean
     cdef Py_ssize_t i, j
     for i in range(first(dims[0], 1, part, parts), first(dims[0], 1, part + 1, parts)):
         dy = &buffers[0][i * n]
         y = &buffers[1][i * n]
         dx = &buffers[2][i * n]
-        mean = <floating> row_dot(dy, y, n)
+        mean = row_dot(dy, y, n)
         for j in range(n):
-            dx[j] = y[j] * (dy[j] - mean)
+            dx[j] = <floating> (y[j] * (dy[j] - mean))
 
 
 cdef void log_softmax(
@@ -211,15 +211,15 @@ cdef void log_softmax_backward(
     cdef const floating *dy
     cdef const floating *y
     cdef floating *dx
-    cdef floating total
+    cdef double total
     cdef Py_ssize_t i, j
     for i in range(first(dims[0], 1, part, parts), first(dims[0], 1, part + 1, parts)):
         dy = &buffers[0][i * n]
         y = &buffers[1][i * n]
         dx = &buffers[2][i * n]
-        total = <floating> row_sum(dy, n)
+        total = row_sum(dy, n)
         for j in range(n):
-            dx[j] = dy[j] - exp_(y[j]) * total
+            dx[j] = <floating> (dy[j] - exp_(y[j]) * total)
 
 
 #: Addresses of each op's kernels: float32, float64.

@@ -18,44 +18,45 @@ cdef enum:
     CHUNK = 4096
 
 
-cdef inline floating element(
-    int code, floating delta, floating x, floating t, floating *slope
-) noexcept nogil:
-    """One element's loss for prediction x and target t, and its derivative by x."""
-    cdef floating e = x - t
-    cdef floating a = abs(e)
+cdef inline double element(int code, double delta, floating x, floating t, double *slope) noexcept nogil:
+    """One element's loss for prediction x and target t, and its derivative by x; all but the exponential in float64."""
+    cdef double e = <double> x - t
+    cdef double a = abs(e)
+    cdef floating p
     if code == SQUARED_ERROR:
         slope[0] = e + e
         return e * e
     elif code == ABSOLUTE_ERROR:
-        e = <floating> -1 if e < 0 else e
-        slope[0] = <floating> 1 if e > 0 else e
+        e = -1.0 if e < 0 else e
+        slope[0] = 1.0 if e > 0 else e
         return a
     elif code == HUBER:
         slope[0] = clip(e, -delta, delta)
-        return <floating> 0.5 * e * e if a <= delta else delta * (a - <floating> 0.5 * delta)
-    else:  # from logits: max(x, 0) - x t + log(1 + exp(-|x|)), whose derivative is sigmoid(x) - t
-        e = exp_(-abs(x))
-        slope[0] = (e if x < 0 else <floating> 1) / (<floating> 1 + e) - t
-        return ((x if x > 0 else <floating> 0) - x * t) + log1p_(e)
+        return 0.5 * e * e if a <= delta else delta * (a - 0.5 * delta)
+    else:  # max(x, 0) - x t + log(1 + exp(-|x|)), whose derivative is sigmoid(x) - t = 1 - t - sigmoid(-x)
+        p = exp_(-abs(x))
+        e = p / (<floating> 1 + p)
+        slope[0] = e - t if x < 0 else (1.0 - t) - e
+        return (<double> (x if x > 0 else <floating> 0) - <double> x * t) + log1p_(p)
 
 
 cdef inline void block(
-    int code, floating delta, floating factor, const floating *x, const floating *t, const floating *w,
-    floating *slope, double *lanes
+    int code, double delta, double factor, const floating *x, const floating *t, const floating *w,
+    floating *grad, double *lanes
 ) noexcept nogil:
-    """LANES elements: their weighted losses are added to `lanes`."""
-    cdef floating value[LANES]
+    """Gradient of LANES elements, and their weighted losses added to `lanes`."""
+    cdef double slope[LANES]
+    cdef double value[LANES]
     cdef Py_ssize_t j
     for j in range(LANES):
         value[j] = w[j] * element(code, delta, x[j], t[j], &slope[j])
-        slope[j] = w[j] * slope[j] * factor
     for j in range(LANES):
         lanes[j] += value[j]
+        grad[j] = <floating> (w[j] * slope[j] * factor)
 
 
 cdef inline double chunk_loss(
-    int code, floating delta, floating factor, floating **buffers, Py_ssize_t columns, Py_ssize_t start, Py_ssize_t stop
+    int code, double delta, double factor, floating **buffers, Py_ssize_t columns, Py_ssize_t start, Py_ssize_t stop
 ) noexcept nogil:
     """Gradient and sum of losses of elements start to stop, the last block filled up with zeros of weight zero."""
     cdef const floating *weight = buffers[2]
@@ -100,39 +101,36 @@ cdef inline double chunk_loss(
 
 
 cdef inline void elementwise_loss(
-    int code, floating delta, floating **buffers, const Py_ssize_t *dims,
+    int code, double delta, floating **buffers, const Py_ssize_t *dims,
     Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """y_pred (b,c), y_true (b,c), weight (b) -> loss (one), grad (b,c); workspace: one sum per chunk."""
     cdef double *sums = <double *> buffers[5]
     cdef Py_ssize_t n = dims[0] * dims[1]
     cdef Py_ssize_t chunks = (n + CHUNK - 1) // CHUNK
-    cdef floating factor = <floating> (1.0 / <double> n)
     cdef double total = 0
     cdef Py_ssize_t i
     if phase == 0:
         for i in range(first(chunks, 1, part, parts), first(chunks, 1, part + 1, parts)):
-            sums[i] = chunk_loss(code, delta, factor, buffers, dims[1], i * CHUNK, min(n, (i + 1) * CHUNK))
+            sums[i] = chunk_loss(code, delta, 1.0 / n, buffers, dims[1], i * CHUNK, min(n, (i + 1) * CHUNK))
     elif part == 0:
         for i in range(chunks):
             total += sums[i]
-        buffers[3][0] = <floating> (total / <double> n)
+        buffers[3][0] = <floating> (total / n)
 
 
-cdef inline void add_row(
-    bint sparse, floating keep, floating share, const floating *x, floating top, const floating *y_true,
-    Py_ssize_t label, floating *e, floating *t, double *lanes, Py_ssize_t count
+cdef inline void add_classes(
+    bint sparse, double keep, double share, const floating *x, floating top, const floating *y_true,
+    Py_ssize_t label, floating *e, double *lanes, Py_ssize_t count
 ) noexcept nogil:
-    """LANES classes of a row: e = exp(x - top) and the targets t; sums of e, t and t (x - top) go to `lanes`."""
-    cdef floating product[LANES]
+    """LANES classes of a row: e = exp(x - top); sums of e, the targets t and t (x - top) go to `lanes`."""
+    cdef double t[LANES]
+    cdef double product[LANES]
     cdef Py_ssize_t j
     for j in range(LANES):
         e[j] = exp_difference(x[j], top)
-        if sparse:
-            t[j] = (keep if j == label else <floating> 0) + share
-        else:
-            t[j] = y_true[j] * keep + share
-        product[j] = t[j] * (x[j] - top)
+        t[j] = ((1.0 if j == label else 0.0) if sparse else y_true[j]) * keep + share
+        product[j] = t[j] * (<double> x[j] - top)
     for j in range(count):
         lanes[j] += e[j]
         lanes[LANES + j] += t[j]
@@ -140,8 +138,8 @@ cdef inline void add_row(
 
 
 cdef inline double row_loss(
-    bint sparse, floating keep, floating share, const floating *x, const floating *y_true, Py_ssize_t label,
-    floating weight, floating *grad, Py_ssize_t n
+    bint sparse, double keep, double share, const floating *x, const floating *y_true, Py_ssize_t label,
+    double weight, floating *grad, Py_ssize_t n
 ) noexcept nogil:
     """log(sum(exp(x - m))) sum(t) - sum(t (x - m)), m = max(x); gradient (softmax(x) sum(t) - t) weight.
 
@@ -150,17 +148,15 @@ cdef inline double row_loss(
     cdef floating block_x[LANES]
     cdef floating block_y[LANES]
     cdef floating e[LANES]
-    cdef floating t[LANES]
     cdef double lanes[3 * LANES]
     cdef floating top = row_max(x, n)
     cdef Py_ssize_t rest = n % LANES
-    cdef double total, targets
-    cdef floating factor
+    cdef double total, targets, factor
     cdef Py_ssize_t i, j
     for j in range(3 * LANES):
         lanes[j] = 0
     for i in range(0, n - rest, 16):
-        add_row(sparse, keep, share, &x[i], top, &y_true[i], label - i, e, t, lanes, LANES)
+        add_classes(sparse, keep, share, &x[i], top, NULL if sparse else &y_true[i], label - i, e, lanes, LANES)
         if grad != NULL:
             for j in range(LANES):
                 grad[i + j] = e[j]
@@ -169,19 +165,18 @@ cdef inline double row_loss(
         for j in range(LANES):
             block_x[j] = x[i + j] if j < rest else top
             block_y[j] = y_true[i + j] if not sparse and j < rest else <floating> 0
-        add_row(sparse, keep, share, block_x, top, block_y, label - i, e, t, lanes, rest)
+        add_classes(sparse, keep, share, block_x, top, block_y, label - i, e, lanes, rest)
         if grad != NULL:
             for j in range(rest):
                 grad[i + j] = e[j]
     total = lane_sum(lanes)
     targets = lane_sum(&lanes[LANES])
     if grad != NULL:
-        factor = <floating> (targets / total)
+        factor = targets / total
         for j in range(n):
-            if sparse:
-                grad[j] = (grad[j] * factor - ((keep if j == label else <floating> 0) + share)) * weight
-            else:
-                grad[j] = (grad[j] * factor - (y_true[j] * keep + share)) * weight
+            grad[j] = <floating> (
+                (grad[j] * factor - (((1.0 if j == label else 0.0) if sparse else y_true[j]) * keep + share)) * weight
+            )
     return log_(total) * targets - lane_sum(&lanes[2 * LANES])
 
 
@@ -193,8 +188,6 @@ cdef inline void cross_entropy(
     cdef Py_ssize_t rows = dims[0]
     cdef Py_ssize_t n = dims[1]
     cdef double *losses = <double *> buffers[5]
-    cdef floating keep = <floating> (1 - smoothing)
-    cdef floating share = <floating> (smoothing / <double> n)
     cdef double weight = 1
     cdef double total = 0
     cdef Py_ssize_t label = -1
@@ -206,40 +199,40 @@ cdef inline void cross_entropy(
             if sparse:
                 label = (<const long long *> buffers[1])[i]
             losses[i] = weight * row_loss(
-                sparse, keep, share, &buffers[0][i * n], NULL if sparse else &buffers[1][i * n], label,
-                <floating> (weight / <double> rows), NULL if buffers[4] == NULL else &buffers[4][i * n], n,
+                sparse, 1 - smoothing, smoothing / n, &buffers[0][i * n], NULL if sparse else &buffers[1][i * n], label,
+                weight / rows, NULL if buffers[4] == NULL else &buffers[4][i * n], n,
             )
             if sparse and not 0 <= label < n:
                 losses[i] = NAN
     elif part == 0:
         for i in range(rows):
             total += losses[i]
-        buffers[3][0] = <floating> (total / <double> rows)
+        buffers[3][0] = <floating> (total / rows)
 
 
 cdef void mean_squared_error(
     floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
-    elementwise_loss(SQUARED_ERROR, <floating> 0, buffers, dims, phase, part, parts)
+    elementwise_loss(SQUARED_ERROR, 0, buffers, dims, phase, part, parts)
 
 
 cdef void mean_absolute_error(
     floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
-    elementwise_loss(ABSOLUTE_ERROR, <floating> 0, buffers, dims, phase, part, parts)
+    elementwise_loss(ABSOLUTE_ERROR, 0, buffers, dims, phase, part, parts)
 
 
 cdef void huber(
     floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """e^2 / 2 for |e| <= delta, else delta (|e| - delta / 2) (Huber 1964)."""
-    elementwise_loss(HUBER, <floating> params[0], buffers, dims, phase, part, parts)
+    elementwise_loss(HUBER, params[0], buffers, dims, phase, part, parts)
 
 
 cdef void binary_cross_entropy(
     floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
-    elementwise_loss(BINARY_CROSS_ENTROPY, <floating> 0, buffers, dims, phase, part, parts)
+    elementwise_loss(BINARY_CROSS_ENTROPY, 0, buffers, dims, phase, part, parts)
 
 
 cdef void softmax_cross_entropy(

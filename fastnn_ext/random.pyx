@@ -56,7 +56,7 @@ cdef void dropout(
     cdef uint64_t seed = <uint64_t> params[1]
     cdef uint32_t stream = <uint32_t> params[2]
     cdef uint32_t step = <uint32_t> params[3]
-    cdef uint32_t threshold = <uint32_t> (rate * 4294967296.0) if rate < 1 else 0
+    cdef uint64_t threshold = <uint64_t> (rate * 4294967296.0)
     cdef floating scale = <floating> (1 / (1 - rate)) if rate < 1 else <floating> 0
     cdef Py_ssize_t start = first(dims[0], BLOCK, part, parts)
     cdef Py_ssize_t stop = first(dims[0], BLOCK, part + 1, parts)

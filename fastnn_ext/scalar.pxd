@@ -157,9 +157,9 @@ cdef inline floating expm1_(floating x) noexcept nogil:
     """exp(x) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)): 2^n alone could overflow."""
     cdef floating n, y, half
     if floating is float:
-        y = expm1_reduced[floating](clip[floating](x, -20, 90), 0, &n)
+        y = expm1_reduced[floating](clip[floating](x, -20, 89), 0, &n)  # n <= 128
     else:
-        y = expm1_reduced[floating](clip[floating](x, -40, 720), 0, &n)
+        y = expm1_reduced[floating](clip[floating](x, -40, 710), 0, &n)  # n <= 1024
     half = power_of_two(n - <floating> 1)
     return y if n == 0 else <floating> 2 * (half * y + (half - <floating> 0.5))
 
@@ -308,10 +308,21 @@ cdef inline floating sigmoid_backward_(floating dy, floating y) noexcept nogil:
 
 
 cdef inline floating gated(floating x, floating a, floating high, floating low) noexcept nogil:
-    """x / (1 + exp(-z)) for z of x's sign, -|z| = high + low, and a = |x| or, where the result is 0 or x, less."""
+    """x sigmoid(z) for z of x's sign, |z| = high + low, and a = |x| or, where the result is 0 or x, less."""
     cdef floating scale
-    cdef floating y = exp_scaled[floating](high, low, &scale)
+    cdef floating y = exp_scaled(-high, -low, &scale)
     return (-(a * y) * scale if x < 0 else x) / (<floating> 1 + y * scale)
+
+
+cdef inline floating gated_backward(
+    floating x, floating a, floating high, floating low, floating slope
+) noexcept nogil:
+    """s + |x| s (1 - s) slope for s = sigmoid(z): the derivative of x s, if `slope` is that of z times x's sign."""
+    cdef floating scale
+    cdef floating y = exp_scaled(-high, -low, &scale)
+    cdef floating e = y * scale
+    cdef floating s = <floating> 1 / (<floating> 1 + e)
+    return (e * s if x < 0 else s) + a * y * slope * s * s * scale
 
 
 cdef inline floating silu_(floating x) noexcept nogil:
@@ -321,52 +332,67 @@ cdef inline floating silu_(floating x) noexcept nogil:
         a = at_most[floating](abs(x), 110)  # beyond, |x| exp(-|x|) is 0
     else:
         a = at_most[floating](abs(x), 760)
-    return gated(x, a, -a, 0)
+    return gated[floating](x, a, a, 0)
 
 
 cdef inline floating silu_backward_(floating dy, floating x) noexcept nogil:
-    """dy s (1 + x (1 - s)), s = sigmoid(x)."""
-    cdef floating gate = sigmoid_(x)
-    return dy * (gate + clip[floating](x, -1000, 1000) * gate * (<floating> 1 - gate))
-
-
-cdef inline floating gelu_tanh_(floating x) noexcept nogil:
-    """x (1 + tanh(u)) / 2 = x sigmoid(2 u), where 2 u = x w and w = sqrt(8 / pi) (1 + 0.044715 x^2).
-
-    2 u is computed in two parts: its rounding error would be multiplied by up to 100 (700 in float64).
-    """
-    cdef floating a, h, square, product, base, w, part, rest
+    """dy (s + x s (1 - s)), s = sigmoid(x)."""
+    cdef floating a
     if floating is float:
-        a = at_most[floating](abs(x), <floating> 11.5)  # beyond, |x| exp(-2 |u|) is 0
+        a = at_most[floating](abs(x), 110)
     else:
-        a = at_most[floating](abs(x), 22)
-    h = head(a)
-    square = head(h * h)
-    rest = (h * h - square) + (a - h) * (a + h)  # a^2 = square + rest
+        a = at_most[floating](abs(x), 760)
+    return dy * gated_backward[floating](x, a, a, 0, with_sign[floating](1, x))
+
+
+cdef inline floating gelu_tanh_argument(floating a, floating *low) noexcept nogil:
+    """2 u = sqrt(8 / pi) (a + 0.044715 a^3) for 0 <= a <= 22, in two parts.
+
+    Its rounding error in one part would be multiplied by up to 100 (700 in float64) in the exponential.
+    """
+    cdef floating h = head(a)
+    cdef floating square = head(h * h)
+    cdef floating rest = (h * h - square) + (a - h) * (a + h)  # a^2 = square + rest
+    cdef floating product, base, w, part
     if floating is float:
-        product = square * <floating> 0.07135009765625  # exact
+        product = square * <floating> 0.07135009765625  # 12 digits, so that the product is exact
         rest = rest * <floating> 0.07135009765625 + a * a * <floating> 4.7186163502487763388e-6
         rest = rest - <floating> 4.534068042105271576e-8
         base = <floating> 1.5957691669464111
     else:
-        product = square * <floating> 0.071354815736413002014
+        product = square * <floating> 0.071354815736413002014  # 26 digits
         rest = rest * <floating> 0.071354815736413002014 + a * a * <floating> 5.3618724676217859603e-10
         rest = rest - <floating> 9.9693088091109203146e-17
         base = <floating> 1.5957691216057308
     w = base + product
     part = w - base
-    rest = rest + ((base - (w - part)) + (product - part))  # w and rest: Knuth's two-sum
+    rest = rest + ((base - (w - part)) + (product - part))  # 2 u / a = w + rest (Knuth's two-sum)
     square = head(w)
-    rest = a * (rest + (w - square)) + (a - h) * square
-    return gated(x, a, -(h * square), -rest)
+    low[0] = a * (rest + (w - square)) + (a - h) * square
+    return h * square
+
+
+cdef inline floating gelu_tanh_(floating x) noexcept nogil:
+    """x (1 + tanh(u)) / 2 = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    cdef floating a, high, low
+    if floating is float:
+        a = at_most[floating](abs(x), <floating> 11.5)  # beyond, |x| exp(-2 |u|) is 0
+    else:
+        a = at_most[floating](abs(x), 22)
+    high = gelu_tanh_argument(a, &low)
+    return gated(x, a, high, low)
 
 
 cdef inline floating gelu_tanh_backward_(floating dy, floating x) noexcept nogil:
-    """dy (s + x s (1 - s) w'), s = sigmoid(2 u), w' = sqrt(8 / pi) (1 + 3 * 0.044715 x^2)."""
-    cdef floating a = clip[floating](x, -40, 40)
-    cdef floating square = a * a * <floating> 0.07135481628269287
-    cdef floating gate = sigmoid_(a * (<floating> 1.5957691216057308 + square))
-    return dy * (gate + a * gate * (<floating> 1 - gate) * (<floating> 1.5957691216057308 + <floating> 3 * square))
+    """dy (s + x s (1 - s) 2 u'), s = sigmoid(2 u), 2 u' = sqrt(8 / pi) (1 + 3 * 0.044715 x^2)."""
+    cdef floating a, high, low, slope
+    if floating is float:
+        a = at_most[floating](abs(x), <floating> 11.5)
+    else:
+        a = at_most[floating](abs(x), 22)
+    high = gelu_tanh_argument(a, &low)
+    slope = <floating> 1.5957691216057308 + a * a * <floating> 0.2140644488178007463
+    return dy * gated_backward(x, a, high, low, with_sign(slope, x))
 
 
 cdef inline floating tanh_(floating x) noexcept nogil:

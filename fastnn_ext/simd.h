@@ -4,7 +4,7 @@
 #define FASTNN_SIMD_H
 
 /* Rows of the register tile, of two vectors each. 32 registers hold 14 x 2 accumulators, 2 vectors of B and one
-   broadcast of A; 16 registers hold 6 x 2, 2 and one. */
+   broadcast of A; 16 registers hold 6 x 2, 2 and one; without FMA a product needs a register too, which leaves 5 x 2. */
 #if defined(__AVX512F__)
 #define FASTNN_VECTOR_BYTES 64
 #define FASTNN_TILE_ROWS 14
@@ -13,7 +13,7 @@
 #define FASTNN_TILE_ROWS 6
 #else
 #define FASTNN_VECTOR_BYTES 16
-#define FASTNN_TILE_ROWS 6
+#define FASTNN_TILE_ROWS 5
 #endif
 
 /* Unaligned and free to alias, so that any address of a float or double may be loaded through them. */

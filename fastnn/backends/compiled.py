@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.backends.host import HostBackend, lay_out
 from fastnn.table import DTYPES, TABLE, Op
-from fastnn.threads import get_num_threads
+from fastnn.threadcount import get_num_threads
 from fastnn_ext import executor
 
 if TYPE_CHECKING:

@@ -184,10 +184,10 @@ def gelu_tanh(x, y):
 
 
 def gelu_tanh_backward(dy, x, dx):
-    wide = x.astype(np.float64)
+    wide = np.clip(x.astype(np.float64), -40, 40)  # beyond, the gate is 0 or 1, and x^3 may overflow
     gate = _sigmoid(2 * _GELU_C * (wide + _GELU_A * wide**3))
     slope = 2 * _GELU_C * (1 + 3 * _GELU_A * wide**2)
-    dx[...] = dy * (gate + np.where(np.isinf(x), 0, wide * gate * (1 - gate) * slope))
+    dx[...] = dy * (gate + wide * gate * (1 - gate) * slope)
 
 
 def silu(x, y):

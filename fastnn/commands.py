@@ -1,0 +1,287 @@
+"""What the ``fastnn`` command does: train, predict, info, bench. Each takes the arguments parsed by `fastnn.cli`."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from time import perf_counter
+
+import numpy as np
+
+import fastnn as fn
+import fastnn_ext
+from fastnn import backends, datasets
+from fastnn.checks import DataError
+from fastnn.csv_table import parse_csv
+from fastnn.datasets import Dataset
+from fastnn.preprocessing import (
+    Preparation,
+    Standardizer,
+    choose_task,
+    encode_classes,
+    position_split,
+    random_split,
+)
+
+#: Optimizers by name: class, default learning rate, further arguments.
+OPTIMIZERS: dict[str, tuple[str, float, dict[str, float]]] = {
+    "adam": ("Adam", 1e-3, {}),
+    "adamw": ("AdamW", 1e-3, {}),
+    "rmsprop": ("RMSprop", 1e-3, {}),
+    "sgd": ("SGD", 1e-2, {"momentum": 0.9}),
+}
+#: What `bench` measures: layer sizes and batch size.
+NETWORKS = (((64, 100, 10), 32), ((784, 256, 128, 10), 64), ((784, 1024, 1024, 10), 256))
+
+
+# --- train -----------------------------------------------------------------------------------------------
+
+
+def train(args: Namespace) -> str | None:
+    """Train on a data set, report, and save; returns "interrupted" after Ctrl-C."""
+    if args.save:
+        _check_writable(args.save)
+    with _machine(args) as machine:
+        data = _training_data(args)
+        y, classes = _target(data.y, args.task)
+        train_rows, test_rows = _split(y, classes, args)
+        inputs = Standardizer.fit(data.X[train_rows], common_std=len(data.shape) > 1)
+        outputs = None if classes else Standardizer.fit(y[train_rows])
+        x = inputs.transform(data.X, args.precision)
+        targets = outputs.transform(y, args.precision)[:, None] if outputs else y
+
+        model = _network(x.shape[1], classes, args)
+        if not args.quiet:
+            print(_describe(data, classes, args))
+            print(f"{len(train_rows)} rows to train on, {len(test_rows)} to test on", flush=True)
+        start = perf_counter()
+        history = model.fit(
+            x[train_rows],
+            targets[train_rows],
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            validation_split=args.validation_split,
+            verbose=0 if args.quiet else 1,
+        )
+        seconds = perf_counter() - start
+        if args.save:
+            preparation = Preparation(classes, inputs, outputs, data.columns, args.header, args.missing)
+            model.save(args.save, extra=preparation.to_dict())
+
+        name, rows = ("test", test_rows) if len(test_rows) else ("training", train_rows)
+        predicted = model.predict(x[rows])
+        if outputs:
+            scores = regression_scores(outputs.inverse(predicted[:, 0]), y[rows])
+        else:
+            scores = {"accuracy": float(np.mean(predicted.argmax(axis=1) == y[rows]))}
+        samples = model.optimizer.iterations / history.params["batches"] * history.params["rows"]
+        report = {f"{name} {score}": f"{value:.4f}" for score, value in scores.items()}
+        report |= {
+            "epochs": f"{len(history.epoch)} of {args.epochs}" + " (interrupted)" * history.interrupted,
+            "seconds": f"{seconds:.2f}",
+            "samples/s": f"{samples / seconds:,.0f}",
+            **machine,
+        }
+        if args.save:
+            report["saved"] = args.save
+        _print_aligned(report)
+    return "interrupted" if history.interrupted else None
+
+
+def _check_writable(path: str) -> None:
+    """Fail before the training, not after it."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise DataError(f"{path}: cannot write there")
+
+
+def _training_data(args: Namespace) -> Dataset:
+    """The data set that the arguments name."""
+    if (args.data is None) == (args.images is None):
+        raise DataError("expected either DATA or --images FILE --labels FILE")
+    path = args.images or args.data
+    kind = "digits" if path == "digits" else datasets.file_kind(path)
+    if kind == "idx" and args.labels is None:
+        raise DataError(f"{path}: IDX images need --labels FILE")
+    if kind != "idx" and args.labels is not None:
+        raise DataError(f"{path}: not an IDX file, so --labels has no meaning")
+    if kind == "csv" and args.target is None:
+        table = parse_csv(datasets.read_bytes(path), path, args.header)
+        raise DataError(f"{path}: a CSV file needs --target, one of its columns {', '.join(map(repr, table.header))}")
+    if kind != "csv" and (args.target is not None or args.ignore or not args.header):
+        raise DataError(f"{path}: --target, --ignore and --no-header are for CSV files")
+    return datasets.load(
+        path, args.labels, target=args.target, missing=args.missing, ignore=args.ignore, header=args.header
+    )
+
+
+def _target(y: np.ndarray, task: str) -> tuple[np.ndarray, list[str] | None]:
+    """Class indices and names for a classification, numbers and None for a regression."""
+    if (choose_task(y) if task == "auto" else task) == "regression":
+        if y.dtype.kind == "U":
+            raise DataError(f"a regression needs numbers, the target holds text such as {str(y[0])!r}")
+        return y.astype(np.float64), None
+    indices, classes = encode_classes(y)
+    if len(classes) < 2:
+        raise DataError(f"a classification needs two classes, every target is {classes[0]!r}")
+    return indices, classes
+
+
+def _split(y: np.ndarray, classes: list[str] | None, args: Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers to train on (in random order, since the last ones may be for validation) and to test on."""
+    if args.train_rows is None and args.test_rows is None:
+        fraction = 0.2 if args.test_split is None else args.test_split
+        return random_split(len(y), fraction, seed=args.seed, labels=None if classes is None else y)
+    if args.test_split is not None:
+        raise DataError("--test-split excludes --train-rows and --test-rows")
+    train_rows, test_rows = position_split(len(y), args.train_rows, args.test_rows)
+    return np.random.default_rng(args.seed).permutation(train_rows), test_rows
+
+
+def _network(features: int, classes: list[str] | None, args: Namespace) -> fn.Sequential:
+    """The compiled network that the arguments describe."""
+    layers = []
+    for size in args.layers:
+        layers.append(fn.Dense(size, activation=args.activation))
+        if args.dropout:
+            layers.append(fn.Dropout(args.dropout))
+    layers.append(fn.Dense(len(classes) if classes else 1))
+    model = fn.Sequential(layers, dtype=args.precision, backend=args.backend, seed=args.seed)
+    name, default, further = OPTIMIZERS[args.optimizer]
+    optimizer = getattr(fn.optimizers, name)(learning_rate=args.learning_rate or default, **further)
+    if classes:
+        model.compile(optimizer=optimizer, loss="cross_entropy", metrics=["accuracy"])
+    else:
+        model.compile(optimizer=optimizer, loss="mean_squared_error")
+    return model
+
+
+def _describe(data: Dataset, classes: list[str] | None, args: Namespace) -> str:
+    """One line on the data and the task."""
+    name = os.path.basename(args.images or args.data)
+    line = f"{name}: {len(data.X)} rows, {data.X.shape[1]} features, "
+    if classes:
+        return line + f"classification, {len(classes)} classes"
+    hint = "; --task classification makes each value a class" if args.task == "auto" else ""
+    return line + f"regression of {data.y.min():g} to {data.y.max():g}{hint}"
+
+
+def regression_scores(predicted: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Mean absolute error, root of the mean squared error, and R2 = 1 - sum (y - p)^2 / sum (y - mean y)^2."""
+    error = predicted - y
+    spread = np.sum((y - y.mean()) ** 2)
+    return {
+        "MAE": float(np.mean(np.abs(error))),
+        "RMSE": float(np.sqrt(np.mean(error**2))),
+        "R2": float(1 - np.sum(error**2) / spread) if spread else float("nan"),
+    }
+
+
+# --- predict ---------------------------------------------------------------------------------------------
+
+
+def predict(args: Namespace) -> None:
+    """Write the predictions for a data set as CSV: one line a row, below a header."""
+    if (args.data is None) == (args.images is None):
+        raise DataError("expected either DATA or --images FILE")
+    with _machine(args):
+        model = fn.load(args.model)
+        if "inputs" not in (model.extra or {}):
+            raise DataError(f"{args.model}: not a model that `fastnn train --save` wrote")
+        preparation = Preparation.from_dict(model.extra)
+        classes = preparation.classes
+        if args.probabilities and classes is None:
+            raise DataError(f"{args.model}: a regression has no --probabilities")
+        x = preparation.inputs.transform(preparation.read(args.images or args.data), model.dtype)
+        outputs = model.predict(x)
+        probabilities = fn.ops.softmax(outputs) if args.probabilities else None
+    header = ["prediction"]
+    if classes is None:
+        lines = [[f"{value:.9g}"] for value in preparation.outputs.inverse(outputs[:, 0])]
+    else:
+        lines = [[classes[k]] for k in outputs.argmax(axis=1)]
+        if probabilities is not None:
+            header += [f"probability_{name}" for name in classes]
+            lines = [[*a, *map("{:.6g}".format, p)] for a, p in zip(lines, probabilities, strict=True)]
+    with open(args.output, "w", newline="", encoding="utf-8") if args.output else nullcontext(sys.stdout) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(lines)
+
+
+# --- info and bench --------------------------------------------------------------------------------------
+
+
+def info(args: Namespace) -> None:
+    """Show versions, the CPU, threads, and which backends are available or what would provide them."""
+    report = fn.config_report()
+    _print_aligned(
+        {
+            "fastnn": report["version"],
+            "Python": report["python"],
+            "NumPy": report["numpy"],
+            "CPU": report["cpu"],
+            "ISA": f"{report['isa']} (available: {', '.join(report['isas_available'])})",
+            "threads": report["threads"],
+            "OpenMP": report["openmp"] or "none: built without it, one thread computes",
+        }
+    )
+    print("backends")
+    _print_aligned({f"  {name}": reason or "available" for name, reason in report["backends"].items()})
+
+
+def bench(args: Namespace) -> None:
+    """Show the time of a training step (Adam, float32) of three networks on each CPU backend."""
+    with _machine(args) as machine:
+        names = [args.backend] if args.backend else [b for b in fn.available_backends() if b != "cuda"]
+        print(
+            f"Microseconds a training step, best of {args.seconds:g} s; {machine['ISA']}, {machine['threads']} threads"
+        )
+        print(f"{'network, batch':<24}" + "".join(f"{name:>12}" for name in names))
+        for sizes, batch in NETWORKS:
+            row = f"{'-'.join(map(str, sizes))}, {batch}"
+            times = [step_time(sizes, batch, name, args.seconds) for name in names]
+            print(f"{row:<24}" + "".join(f"{1e6 * t:>12,.0f}" for t in times), flush=True)
+
+
+def step_time(sizes: tuple[int, ...], batch: int, backend: str, seconds: float) -> float:
+    """Shortest time of one training step among those done within some seconds."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((batch, sizes[0])).astype(np.float32)
+    y = generator.integers(0, sizes[-1], batch)
+    layers = [fn.Dense(n, activation="relu") for n in sizes[1:-1]]
+    model = fn.Sequential([*layers, fn.Dense(sizes[-1])], backend=backend, seed=0)
+    model.compile(optimizer=fn.optimizers.Adam(learning_rate=1e-3), loss="cross_entropy")
+    for _ in range(3):  # records and compiles the program, and warms the caches
+        model.train_step(x, y)
+    best, end = float("inf"), perf_counter() + seconds
+    while (start := perf_counter()) < end:
+        model.train_step(x, y)
+        best = min(best, perf_counter() - start)
+    return best
+
+
+# --- shared ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _machine(args: Namespace) -> Iterator[dict[str, object]]:
+    """Computes on the backend and threads that the arguments ask for; yields what the reports say of them."""
+    name = args.backend or os.environ.get("FASTNN_BACKEND") or backends.DEFAULT
+    reason = backends.missing(name)
+    if reason is not None:
+        raise DataError(f"backend {name!r} is not available: {reason}")
+    if args.threads:
+        fn.set_num_threads(args.threads)
+    with fn.use_backend(name):
+        yield {"backend": name, "ISA": fastnn_ext.ISA, "threads": fn.get_num_threads()}
+
+
+def _print_aligned(values: dict[str, object]) -> None:
+    width = max(map(len, values)) + 2
+    for name, value in values.items():
+        print(f"{name:<{width}}{value}")

@@ -1,0 +1,292 @@
+"""Activations and their gradients; softmax and log_softmax over rows.
+
+The elementwise ones are inlined where they are called: `activate` calls them in place, and only where LLVM sees that
+both arrays are the same does it vectorise without a check for overlap (which would send it to the scalar loop).
+"""
+
+from __future__ import annotations
+
+from numpy import float64
+
+from fastnn.kernels.numba_cpu import scalar
+from fastnn.kernels.numba_cpu.common import inlined, kernel, share, share_rows, summing
+from fastnn.kernels.numba_cpu.reductions import row_maximum, row_sum
+from fastnn.table import ACTIVATIONS
+
+LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS = range(len(ACTIVATIONS))
+
+
+@inlined
+def linear(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = x[i]
+
+
+@inlined
+def linear_backward(dy, y, dx, part, parts):
+    linear(dy, dx, part, parts)
+
+
+@inlined
+def relu(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.relu(x[i])
+
+
+@inlined
+def relu_backward(dy, y, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.relu_backward(dy[i], y[i])
+
+
+@inlined
+def leaky_relu(x, y, alpha, part, parts):
+    a = x.dtype.type(alpha)
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.leaky_relu(x[i], a)
+
+
+@inlined
+def leaky_relu_backward(dy, y, dx, alpha, part, parts):
+    a = y.dtype.type(alpha)
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.leaky_relu_backward(dy[i], y[i], a)
+
+
+@inlined
+def elu(x, y, alpha, part, parts):
+    a = x.dtype.type(alpha)
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.elu(x[i], a)
+
+
+@inlined
+def elu_backward(dy, y, dx, alpha, part, parts):
+    a = y.dtype.type(alpha)
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.elu_backward(dy[i], y[i], a)
+
+
+@inlined
+def gelu(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.gelu(x[i])
+
+
+@inlined
+def gelu_backward(dy, x, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.gelu_backward(dy[i], x[i])
+
+
+@inlined
+def gelu_tanh(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.gelu_tanh(x[i])
+
+
+@inlined
+def gelu_tanh_backward(dy, x, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.gelu_tanh_backward(dy[i], x[i])
+
+
+@inlined
+def silu(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.silu(x[i])
+
+
+@inlined
+def silu_backward(dy, x, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.silu_backward(dy[i], x[i])
+
+
+@inlined
+def sigmoid(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.sigmoid(x[i])
+
+
+@inlined
+def sigmoid_backward(dy, y, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.sigmoid_backward(dy[i], y[i])
+
+
+@inlined
+def tanh(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.tanh(x[i])
+
+
+@inlined
+def tanh_backward(dy, y, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.tanh_backward(dy[i], y[i])
+
+
+@inlined
+def softplus(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.softplus(x[i])
+
+
+@inlined
+def softplus_backward(dy, y, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.softplus_backward(dy[i], y[i])
+
+
+@kernel
+def activate(code, alpha, y):
+    """y (n) = f(y) in place, for the activation with this position in table.ACTIVATIONS."""
+    if code == RELU:
+        relu(y, y, 0, 1)
+    elif code == LEAKY_RELU:
+        leaky_relu(y, y, alpha, 0, 1)
+    elif code == ELU:
+        elu(y, y, alpha, 0, 1)
+    elif code == GELU:
+        gelu(y, y, 0, 1)
+    elif code == GELU_TANH:
+        gelu_tanh(y, y, 0, 1)
+    elif code == SILU:
+        silu(y, y, 0, 1)
+    elif code == SIGMOID:
+        sigmoid(y, y, 0, 1)
+    elif code == TANH:
+        tanh(y, y, 0, 1)
+    elif code == SOFTPLUS:
+        softplus(y, y, 0, 1)
+
+
+@kernel
+def activate_backward(code, alpha, dy, saved, dx, part, parts):
+    """dx (n) = dy f'(saved), for the activation with this position in table.ACTIVATIONS."""
+    if code == LINEAR:
+        linear(dy, dx, part, parts)
+    elif code == RELU:
+        relu_backward(dy, saved, dx, part, parts)
+    elif code == LEAKY_RELU:
+        leaky_relu_backward(dy, saved, dx, alpha, part, parts)
+    elif code == ELU:
+        elu_backward(dy, saved, dx, alpha, part, parts)
+    elif code == GELU:
+        gelu_backward(dy, saved, dx, part, parts)
+    elif code == GELU_TANH:
+        gelu_tanh_backward(dy, saved, dx, part, parts)
+    elif code == SILU:
+        silu_backward(dy, saved, dx, part, parts)
+    elif code == SIGMOID:
+        sigmoid_backward(dy, saved, dx, part, parts)
+    elif code == TANH:
+        tanh_backward(dy, saved, dx, part, parts)
+    elif code == SOFTPLUS:
+        softplus_backward(dy, saved, dx, part, parts)
+
+
+@summing
+def _exponentials(x, i, largest, y):
+    """Row i of y (o,r) = exp(x - largest); returns the sum."""
+    total = 0.0
+    for j in range(x.shape[1]):
+        e = scalar.exp_difference(x[i, j], largest)
+        y[i, j] = e
+        total += e
+    return total
+
+
+@summing
+def sum_of_exponentials(x, i, largest):
+    """Sum of exp(x - largest) over row i of x (o,r)."""
+    total = 0.0
+    for j in range(x.shape[1]):
+        total += scalar.exp_difference(x[i, j], largest)
+    return total
+
+
+@summing
+def _row_product(a, b, i):
+    """Sum of a b over row i of a (o,r) and b (o,r)."""
+    total = 0.0
+    for j in range(a.shape[1]):
+        total += float64(a[i, j]) * float64(b[i, j])
+    return total
+
+
+@kernel
+def softmax(x, y, part, parts):
+    """x (o,r) -> y (o,r) = exp(x - m) / sum(exp(x - m)), m the row's largest element."""
+    if x.shape[1] == 0:
+        return
+    start, stop = share_rows(x.shape[0], part, parts)
+    for i in range(start, stop):
+        factor = 1.0 / _exponentials(x, i, row_maximum(x, i), y)
+        for j in range(x.shape[1]):
+            y[i, j] *= factor
+
+
+@kernel
+def softmax_backward(dy, y, dx, part, parts):
+    """dx (o,r) = y (dy - sum(dy y))"""
+    start, stop = share_rows(dy.shape[0], part, parts)
+    for i in range(start, stop):
+        mean = _row_product(dy, y, i)
+        for j in range(dy.shape[1]):
+            dx[i, j] = y[i, j] * (dy[i, j] - mean)
+
+
+@kernel
+def log_softmax(x, y, part, parts):
+    """x (o,r) -> y (o,r) = x - m - log(sum(exp(x - m))), m the row's largest element."""
+    if x.shape[1] == 0:
+        return
+    start, stop = share_rows(x.shape[0], part, parts)
+    for i in range(start, stop):
+        largest = row_maximum(x, i)
+        shift = scalar.log(sum_of_exponentials(x, i, largest))
+        for j in range(x.shape[1]):
+            y[i, j] = (float64(x[i, j]) - largest) - shift
+
+
+@kernel
+def log_softmax_backward(dy, y, dx, part, parts):
+    """dx (o,r) = dy - exp(y) sum(dy)"""
+    start, stop = share_rows(dy.shape[0], part, parts)
+    for i in range(start, stop):
+        total = row_sum(dy, i)
+        for j in range(dy.shape[1]):
+            dx[i, j] = dy[i, j] - scalar.exp(y[i, j]) * total
+
+
+KERNELS = {
+    "linear": linear, "linear_backward": linear_backward, "relu": relu, "relu_backward": relu_backward,
+    "leaky_relu": leaky_relu, "leaky_relu_backward": leaky_relu_backward, "elu": elu, "elu_backward": elu_backward,
+    "gelu": gelu, "gelu_backward": gelu_backward, "gelu_tanh": gelu_tanh,
+    "gelu_tanh_backward": gelu_tanh_backward, "silu": silu, "silu_backward": silu_backward, "sigmoid": sigmoid,
+    "sigmoid_backward": sigmoid_backward, "tanh": tanh, "tanh_backward": tanh_backward, "softplus": softplus,
+    "softplus_backward": softplus_backward, "softmax": softmax, "softmax_backward": softmax_backward,
+    "log_softmax": log_softmax, "log_softmax_backward": log_softmax_backward,
+}  # fmt: skip
+WORKSPACE = {}
