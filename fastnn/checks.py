@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any, NoReturn
 
 import numpy as np
@@ -182,9 +183,19 @@ def option(op: str, name: str, value: object, allowed: Sequence[object]) -> None
 
 def interval(op: str, name: str, value: float, low: float, high: float, closed: str = "both") -> None:
     """Check a number's range; `closed` is "both", "left", "right" or "neither". NaN is outside every range."""
+    if not isinstance(value, Real):
+        fail(TypeError, op, name, "a number", repr(value))
     inside = (low <= value if closed in ("both", "left") else low < value) and (
         value <= high if closed in ("both", "right") else value < high
     )
     if not inside:
         left, right = "[" if closed in ("both", "left") else "(", "]" if closed in ("both", "right") else ")"
         fail(ValueError, op, name, f"a number in {left}{low}, {high}{right}", repr(value))
+
+
+def integer(op: str, name: str, value: int, low: int) -> None:
+    """Check that a value is an integer of at least `low`."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        fail(TypeError, op, name, "an integer", repr(value))
+    if value < low:
+        fail(ValueError, op, name, f"an integer of at least {low}", repr(value))

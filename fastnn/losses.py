@@ -94,9 +94,8 @@ class BinaryCrossEntropy(Loss):
     def targets(self, y: Any, output_shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         array = super().targets(y, output_shape, dtype)
         if array.size and not (array.min() >= 0 and array.max() <= 1):
-            checks.fail(
-                checks.DataError, "BinaryCrossEntropy", "y_true", "targets from 0 to 1", f"{array.min()} to {array.max()}"
-            )
+            found = f"{array.min()} to {array.max()}"
+            checks.fail(checks.DataError, "BinaryCrossEntropy", "y_true", "targets from 0 to 1", found)
         return array
 
 
@@ -123,7 +122,8 @@ class CrossEntropy(Loss):
     def targets(self, y: Any, output_shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         y = np.asarray(y)
         if not output_shape or output_shape[-1] < 2:
-            checks.fail(checks.ShapeError, "CrossEntropy", "y_pred", "at least two classes", (*y.shape[:1], *output_shape))
+            shape = (*y.shape[:1], *output_shape)
+            checks.fail(checks.ShapeError, "CrossEntropy", "y_pred", "at least two classes", shape)
         if y.shape[1:] == tuple(output_shape):
             return super().targets(y, output_shape, dtype)
         if y.shape[1:] == (*output_shape[:-1], 1):

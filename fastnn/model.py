@@ -179,8 +179,7 @@ class Sequential:
 
     def _states(self, program: Program) -> list[Tensor]:
         """The parameters as tensors of a program."""
-        names = [f"{layer.name}.{p.name}" for layer, own in zip(self.layers, self._parameters, strict=True) for p in own]
-        return [program.state(name, view) for name, view in zip(names, self._views, strict=True)]
+        return [program.state(name, view) for name, view in zip(self.parameter_names(), self._views, strict=True)]
 
     def _inference(self, rows: int) -> Program:
         """Program from a batch of rows to the output."""
@@ -371,6 +370,10 @@ class Sequential:
                 checks.fail(checks.ShapeError, "set_weights", f"weights[{i}]", f"shape {view.shape}", np.shape(w))
             view[...] = checks.host_array("set_weights", f"weights[{i}]", w, self.dtype)
         self.backend.assign(self._flat, host)
+
+    def parameter_names(self) -> list[str]:
+        """Names of all parameters in the layers' order, such as ``dense_1.kernel``."""
+        return [f"{layer.name}.{p.name}" for layer, own in zip(self.layers, self._parameters, strict=True) for p in own]
 
     def count_params(self) -> int:
         """Number of parameters."""

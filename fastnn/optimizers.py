@@ -254,7 +254,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): ``p -= learning_rate weight_decay p`` beside it."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): ``p -= learning_rate weight_decay p``."""
 
     decoupled = True
 

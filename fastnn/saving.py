@@ -37,8 +37,9 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
     include_optimizer : bool
         Also the optimizer's moments and the counters behind all random numbers, so that training goes on bit for bit.
     """
-    from fastnn import layers, losses, metrics, optimizers
     from safetensors.numpy import save as to_bytes
+
+    from fastnn import layers, losses, metrics, optimizers
 
     model._built()
     config: dict[str, Any] = {
@@ -50,7 +51,7 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
         "epochs_done": model.epochs_done,
         "extra": model.extra,
     }
-    tensors = dict(zip(names(model), model.get_weights(), strict=True))
+    tensors = dict(zip(model.parameter_names(), model.get_weights(), strict=True))
     if model.optimizer is not None and model.loss is not None:
         config["compile"] = {
             "optimizer": optimizers.REGISTRY.describe(model.optimizer),
@@ -68,11 +69,6 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
     except TypeError as error:
         raise TypeError(f"save: extra: expected JSON-able values, got {error}") from error
     _write(path, to_bytes(tensors, metadata))
-
-
-def names(model: Sequential) -> list[str]:
-    """Names of a model's parameters, such as ``dense_1.kernel``."""
-    return [f"{layer.name}.{p.name}" for layer, own in zip(model.layers, model._parameters, strict=True) for p in own]
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -113,9 +109,10 @@ def load(path: str | Path, backend: str | None = None) -> Sequential:
     FileError
         If the file is corrupt, truncated, or not a fastnn model.
     """
+    from safetensors import SafetensorError, safe_open
+
     from fastnn import layers
     from fastnn.model import Sequential
-    from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
@@ -136,7 +133,7 @@ def load(path: str | Path, backend: str | None = None) -> Sequential:
         model = Sequential(described, config["dtype"], backend, config["seed"], config["input_shape"])
         model.extra = config["extra"]
         model.epochs_done = config["epochs_done"]
-        model.set_weights([tensors[name] for name in names(model)])
+        model.set_weights([tensors[name] for name in model.parameter_names()])
         if "compile" in config:
             model.compile(**config["compile"])
         if "iterations" in config:

@@ -190,7 +190,10 @@ def _rows() -> list[Op]:
         # Reductions.
         Op("sum", "reductions", "x(o,r) -> y(o)", tolerance=_SUM, flops="o*r"),
         Op("column_sum", "reductions", "x(r,o) -> y(o)", tolerance=_SUM, flops="o*r"),
-        Op("sum_of_squares", "reductions", "x(n) -> y(one)", tolerance=_SUM, flops="2*n", differentiable=False, phases=2),
+        Op(
+            "sum_of_squares", "reductions", "x(n) -> y(one)",
+            tolerance=_SUM, flops="2*n", differentiable=False, phases=2,
+        ),
         Op(
             "clip_by_norm", "reductions", "g(n)!, squared_norm(one) ->",
             {"max_norm": 1.0}, Tolerance(2), differentiable=False,
@@ -214,9 +217,15 @@ def _rows() -> list[Op]:
         ),
         # Row-wise activations.
         Op("softmax", "activations", "x(o,r) -> y(o,r)", tolerance=Tolerance(8), flops="25*o*r"),
-        Op("softmax_backward", "activations", "dy(o,r), y(o,r) -> dx(o,r)", tolerance=_SUM, flops="4*o*r", differentiable=False),
+        Op(
+            "softmax_backward", "activations", "dy(o,r), y(o,r) -> dx(o,r)",
+            tolerance=_SUM, flops="4*o*r", differentiable=False,
+        ),
         Op("log_softmax", "activations", "x(o,r) -> y(o,r)", tolerance=Tolerance(8, "array"), flops="25*o*r"),
-        Op("log_softmax_backward", "activations", "dy(o,r), y(o,r) -> dx(o,r)", tolerance=_SUM, flops="25*o*r", differentiable=False),
+        Op(
+            "log_softmax_backward", "activations", "dy(o,r), y(o,r) -> dx(o,r)",
+            tolerance=_SUM, flops="25*o*r", differentiable=False,
+        ),
         # Dropout: element e keeps its value when word e%4 of Philox4x32-10(counter, key) is below the threshold.
         Op(
             "dropout", "random", unary,
@@ -224,7 +233,10 @@ def _rows() -> list[Op]:
         ),
         # Losses: mean over all elements (over rows for cross-entropy); each row weighted by `weight`.
         *(
-            Op(name, "losses", "y_pred(b,c), y_true(b,c), weight(b)? -> loss(one), grad(b,c)?", params, Tolerance(8, "array"), flops, phases=2)
+            Op(
+                name, "losses", "y_pred(b,c), y_true(b,c), weight(b)? -> loss(one), grad(b,c)?", params,
+                Tolerance(8, "array"), flops, phases=2,
+            )
             for name, params, flops in (
                 ("mean_squared_error", {}, "4*b*c"),
                 ("mean_absolute_error", {}, "4*b*c"),
@@ -267,9 +279,14 @@ def _rows() -> list[Op]:
         rows.append(Op(name, "activations", unary, params, tolerance, flops))
         rows.append(
             Op(
-                f"{name}_backward", "activations", f"dy(n), {SAVED[name]}(n) -> dx(n)",
-                dict(params), backward_tolerance, flops, differentiable=False,
-            )  # fmt: skip
+                f"{name}_backward",
+                "activations",
+                f"dy(n), {SAVED[name]}(n) -> dx(n)",
+                dict(params),
+                backward_tolerance,
+                flops,
+                differentiable=False,
+            )
         )
     return rows
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from fastnn.table import MAX_RANK, TABLE, Op
 
 BACKENDS = ("cython", "numba", "cuda", "reference")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.backends.host import HostBackend, lay_out
-from fastnn.table import DTYPES, TABLE, Op
+from fastnn.table import DTYPES, Op
 from fastnn.threadcount import get_num_threads
 from fastnn_ext import executor
 

@@ -184,18 +184,18 @@ def gelu_tanh(x, y):
 
 
 def gelu_tanh_backward(dy, x, dx):
-    wide = np.clip(x.astype(np.float64), -40, 40)  # beyond, the gate is 0 or 1, and x^3 may overflow
+    wide = np.clip(x.astype(np.float64), -1000, 1000)  # beyond, the gate is 0 or 1, and x^3 may overflow
     gate = _sigmoid(2 * _GELU_C * (wide + _GELU_A * wide**3))
     slope = 2 * _GELU_C * (1 + 3 * _GELU_A * wide**2)
     dx[...] = dy * (gate + wide * gate * (1 - gate) * slope)
 
 
 def silu(x, y):
-    y[...] = np.where(np.isneginf(x), -0.0, x * _sigmoid(x))
+    y[...] = np.where(np.isneginf(x), -0.0, x * _sigmoid(x.astype(np.float64)))
 
 
 def silu_backward(dy, x, dx):
-    gate = _sigmoid(x)
+    gate = _sigmoid(x.astype(np.float64))
     dx[...] = dy * (gate + np.where(np.isinf(x), 0, x * gate * (1 - gate)))
 
 

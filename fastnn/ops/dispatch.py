@@ -35,41 +35,37 @@ def apply(name: str, *inputs: Any, out: Any = None, want: tuple[str, ...] = (), 
     """
     op = TABLE[name]
     params = {**op.params, **params}
-    tensors = [x for x in inputs if isinstance(x, Tensor)]
-    if tensors:
-        outputs = _record(op, inputs, params, want, tensors[0])
-    else:
-        outputs = _run(op, inputs, params, out, want, backend)
-    outputs = tuple(o for o in outputs if o is not None)
+    tensor = next((x for x in inputs if isinstance(x, Tensor)), None)
+    recorded = tensor is not None
+    results = _record(op, inputs, params, want, tensor) if recorded else _run(op, inputs, params, out, want, backend)
+    outputs = tuple(o for o in results if o is not None)
     return outputs[0] if len(outputs) == 1 else outputs or None
 
 
 def _record(op: Op, inputs: tuple, params: dict, want: tuple[str, ...], like: Tensor) -> tuple[Tensor | None, ...]:
+    """Record a call; arrays beside tensors become constants of the program."""
     program = like.program
+    floats = [x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype.kind == "f"]
     arguments: list[Tensor | None] = []
     for argument, value in zip(op.inputs, inputs, strict=True):
-        if value is None or isinstance(value, Tensor):
-            if isinstance(value, Tensor) and value.program is not program:
-                checks.fail(ValueError, op.name, argument.name, "a tensor of the same program", "one of another program")
-            if isinstance(value, Tensor) and argument.integer != (value.dtype.kind == "i"):
-                checks.fail(checks.DtypeError, op.name, argument.name, "int64" if argument.integer else "a float", value.dtype)
-            arguments.append(value)
-        else:
-            dtype = np.dtype(np.int64) if argument.integer else _dtype_of(tensors_dtype(inputs), value, op, argument.name)
-            arguments.append(program.constant(checks.host_array(op.name, argument.name, value, dtype)))
+        if isinstance(value, Tensor):
+            if value.program is not program:
+                checks.fail(ValueError, op.name, argument.name, "a tensor of the same program", "one of another")
+            if argument.integer != (value.dtype.kind == "i"):
+                expected = "int64" if argument.integer else "float32 or float64"
+                checks.fail(checks.DtypeError, op.name, argument.name, expected, value.dtype)
+        elif value is not None:
+            dtype = np.dtype(np.int64) if argument.integer else floats[0] if floats else np.dtype(np.float64)
+            value = program.constant(_constant(op, argument.name, value, dtype))
+        arguments.append(value)
     return program.record(op, arguments, params, want)
 
 
-def tensors_dtype(inputs: tuple) -> np.dtype:
-    """Floating dtype of the tensors among the inputs."""
-    return next((x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype.kind == "f"), np.dtype(np.float64))
-
-
-def _dtype_of(dtype: np.dtype, value: Any, op: Op, name: str) -> np.dtype:
-    """The dtype for a constant beside tensors: arrays must have it already, numbers and lists take it."""
+def _constant(op: Op, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """An array beside tensors must have their dtype; numbers, lists and integers take it."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.newbyteorder("=") != dtype:
         checks.fail(checks.DtypeError, op.name, name, f"{dtype} like the tensors", value.dtype)
-    return dtype
+    return checks.host_array(op.name, name, value, dtype)
 
 
 def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], backend: str | None) -> tuple:

@@ -1,8 +1,8 @@
-"""Elementwise arithmetic, exp, log, sin, cos, power, and the strided copy."""
+"""Elementwise primitives, and the strided copy behind transposes and broadcasts."""
 
 from __future__ import annotations
 
-from math import sqrt as root
+import math
 
 from fastnn.kernels.numba_cpu import scalar
 from fastnn.kernels.numba_cpu.common import kernel, share, share_rows
@@ -59,7 +59,7 @@ def maximum_backward(dy, a, b, da, db, part, parts):
 def power(a, b, y, part, parts):
     start, stop = share(y.size, part, parts)
     for i in range(start, stop):
-        y[i] = scalar.power(a[i], b[i])
+        y[i] = math.pow(a[i], b[i])
 
 
 @kernel
@@ -90,21 +90,21 @@ def log(x, y, part, parts):
 def sin(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
-        y[i] = scalar.sin(x[i])
+        y[i] = math.sin(x[i])
 
 
 @kernel
 def cos(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
-        y[i] = scalar.cos(x[i])
+        y[i] = math.cos(x[i])
 
 
 @kernel
 def sqrt(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
-        y[i] = root(x[i])
+        y[i] = math.sqrt(x[i])
 
 
 @kernel

@@ -6,7 +6,7 @@ Rows are taken in chunks of about CHUNK elements; phase 0 writes each chunk's su
 
 from __future__ import annotations
 
-from numpy import float64
+from numpy import float64, nan
 
 from fastnn.kernels.numba_cpu import scalar
 from fastnn.kernels.numba_cpu.common import CHUNK, doubles, inlined, kernel, share_rows, summing
@@ -155,10 +155,12 @@ def _target(targets, label, i, j, smoothing, c):
 
 @summing
 def _row_cross_entropy(x, targets, label, grad, i, scale, smoothing):
-    """-sum(t log softmax(x)) of row i; the gradient is (softmax(x) sum(t) - t) scale."""
+    """-sum(t log softmax(x)) of row i, NaN for a wrong label; the gradient is (softmax(x) sum(t) - t) scale."""
     c = x.shape[1]
     largest = row_maximum(x, i)
     total, product, mass = 0.0, 0.0, 0.0
+    if not 0 <= label < c:
+        product = nan
     for j in range(c):
         t = _target(targets, label, i, j, smoothing, c)
         e = scalar.exp_difference(x[i, j], largest)

@@ -122,7 +122,7 @@ def exp_difference(x, y):
 def expm1(x):
     """exp(x) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)): 2^n alone could overflow."""
     T = type(x)
-    x = clip(x, -20, 90) if is_single(x) else clip(x, -40, 720)
+    x = clip(x, -20, 89) if is_single(x) else clip(x, -40, 710)  # n <= 128, 1024
     y, n = expm1_reduced(x, T(0))
     half = power_of_two(n - T(1))
     return y if n == T(0) else T(2) * (half * y + (half - T(0.5)))
@@ -174,12 +174,15 @@ def log(x):
 def normal_tail(x):
     """Upper tail of the normal distribution at x >= 0 and exp(-x^2 / 2), both to be multiplied by the scale returned.
 
-    The tail is exp(-x^2 / 2) P(t) / (x + 4) with t = (x - 4) / (x + 4). The square is taken in two parts, the first
-    one exact: its rounding error would be multiplied by up to 100 (700 in float64).
+    The tail is exp(-x^2 / 2) p(x), p(x) = P(t) / (x + 4) with t = (x - 4) / (x + 4). What x + 4 loses by rounding is
+    made good with p'(x) = x p(x) - 1 / sqrt(2 pi). The square is taken in two parts, the first one exact: its rounding
+    error would be multiplied by up to 100 (700 in float64).
     """
     T = type(x)
-    reciprocal = T(1) / (x + T(4))
-    t = (x - T(4)) * reciprocal
+    s = x + T(4)
+    lost = x - (s - T(4))
+    reciprocal = T(1) / s
+    t = (s - T(8)) * reciprocal
     h = head(x)
     bell, scale = exp_scaled(h * h * T(-0.5), (x - h) * (x + h) * T(-0.5))
     if is_single(x):
@@ -206,7 +209,8 @@ def normal_tail(x):
         p = quartic(
             t, 0.755285130415751493, -0.607896641971892108, 0.387137400742214541, -0.186521857959657247, p
         )  # fmt: skip
-    return bell * (p * reciprocal), bell, scale
+    p = p * reciprocal
+    return bell * (p + lost * (x * p - T(0.39894228040143268))), bell, scale
 
 
 # --- activations and their gradients ---------------------------------------------------------------------
@@ -282,61 +286,79 @@ def sigmoid_backward(dy, y):
 
 @inlined
 def gated(x, a, high, low):
-    """x / (1 + exp(-z)) for z of x's sign, -|z| = high + low, and a = |x| or, where the result is 0 or x, less."""
-    y, scale = exp_scaled(high, low)
+    """x sigmoid(z) for z of x's sign, |z| = high + low, and a = |x| or, where the result is 0 or x, less."""
+    y, scale = exp_scaled(-high, -low)
     return (-(a * y) * scale if x < 0 else x) / (type(x)(1) + y * scale)
+
+
+@inlined
+def gated_backward(x, a, high, low, slope):
+    """s + |x| s (1 - s) slope for s = sigmoid(z): the derivative of x s, if `slope` is that of z times x's sign."""
+    T = type(x)
+    y, scale = exp_scaled(-high, -low)
+    e = y * scale
+    s = T(1) / (T(1) + e)
+    return (e * s if x < 0 else s) + a * y * slope * s * s * scale
 
 
 @inlined
 def silu(x):
     """x sigmoid(x) (Elfwing, Uchibe and Doya 2018)."""
     a = at_most(abs(x), 110 if is_single(x) else 760)  # beyond, |x| exp(-|x|) is 0
-    return gated(x, a, -a, type(x)(0))
+    return gated(x, a, a, type(x)(0))
 
 
 @inlined
 def silu_backward(dy, x):
-    """dy s (1 + x (1 - s)), s = sigmoid(x)."""
-    gate = sigmoid(x)
-    return dy * (gate + clip(x, -1000, 1000) * gate * (type(x)(1) - gate))
+    """dy (s + x s (1 - s)), s = sigmoid(x)."""
+    T = type(x)
+    a = at_most(abs(x), 110 if is_single(x) else 760)
+    return dy * gated_backward(x, a, a, T(0), with_sign(T(1), x))
+
+
+@inlined
+def gelu_tanh_argument(a):
+    """2 u = sqrt(8 / pi) (a + 0.044715 a^3) for 0 <= a <= 22, in two parts.
+
+    Its rounding error in one part would be multiplied by up to 100 (700 in float64) in the exponential.
+    """
+    T = type(a)
+    h = head(a)
+    square = head(h * h)
+    rest = (h * h - square) + (a - h) * (a + h)  # a^2 = square + rest
+    if is_single(a):
+        product = square * T(0.07135009765625)  # 12 digits, so that the product is exact
+        rest = rest * T(0.07135009765625) + a * a * T(4.7186163502487763388e-6)
+        rest = rest - T(4.534068042105271576e-8)
+        base = T(1.5957691669464111)
+    else:
+        product = square * T(0.071354815736413002014)  # 26 digits
+        rest = rest * T(0.071354815736413002014) + a * a * T(5.3618724676217859603e-10)
+        rest = rest - T(9.9693088091109203146e-17)
+        base = T(1.5957691216057308)
+    w = base + product
+    part = w - base
+    rest = rest + ((base - (w - part)) + (product - part))  # 2 u / a = w + rest (Knuth's two-sum)
+    square = head(w)
+    return h * square, a * (rest + (w - square)) + (a - h) * square
 
 
 @inlined
 def gelu_tanh(x):
-    """x (1 + tanh(u)) / 2 = x sigmoid(2 u), where 2 u = x w and w = sqrt(8 / pi) (1 + 0.044715 x^2).
-
-    2 u is computed in two parts: its rounding error would be multiplied by up to 100 (700 in float64).
-    """
-    T = type(x)
+    """x (1 + tanh(u)) / 2 = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     a = at_most(abs(x), 11.5 if is_single(x) else 22.0)  # beyond, |x| exp(-2 |u|) is 0
-    h = head(a)
-    square = head(h * h)
-    rest = (h * h - square) + (a - h) * (a + h)  # a^2 = square + rest
-    if is_single(x):
-        product = square * T(0.07135009765625)  # exact
-        rest = rest * T(0.07135009765625) + h * h * T(4.7186163502487763388e-6) - T(4.534068042105271576e-8)
-        w = product + T(1.5957691669464111)
-        w_product = w - T(1.5957691669464111)
-        rest = rest + ((T(1.5957691669464111) - (w - w_product)) + (product - w_product))
-    else:
-        product = square * T(0.071354815736413002014)
-        rest = rest * T(0.071354815736413002014) + h * h * T(5.3618724676217859603e-10)
-        w = product + T(1.5957691216057308)
-        w_product = w - T(1.5957691216057308)
-        rest = rest + ((T(1.5957691216057308) - (w - w_product)) + (product - w_product))
-    square = head(w)
-    rest = a * (rest + (w - square)) + (a - h) * square
-    return gated(x, a, -(h * square), -rest)
+    high, low = gelu_tanh_argument(a)
+    return gated(x, a, high, low)
 
 
 @inlined
 def gelu_tanh_backward(dy, x):
-    """dy (s + x s (1 - s) w'), s = sigmoid(2 u), w' = sqrt(8 / pi) (1 + 3 * 0.044715 x^2)."""
+    """dy (s + x s (1 - s) 2 u'), s = sigmoid(2 u), 2 u' = sqrt(8 / pi) (1 + 3 * 0.044715 x^2)."""
     T = type(x)
-    a = clip(x, -40, 40)
-    square = a * a * T(0.07135481628269287)
-    gate = sigmoid(a * (T(1.5957691216057308) + square))
-    return dy * (gate + a * gate * (T(1) - gate) * (T(1.5957691216057308) + T(3) * square))
+    a = at_most(abs(x), 11.5 if is_single(x) else 22.0)
+    high, low = gelu_tanh_argument(a)
+    slope = T(1.5957691216057308) + a * a * T(0.2140644488178007463)
+    return dy * gated_backward(x, a, high, low, with_sign(slope, x))
 
 
 @inlined
@@ -362,18 +384,3 @@ def softplus(x):
 def softplus_backward(dy, y):
     """dy sigmoid(x) = dy (1 - exp(-y))."""
     return dy * -expm1(-y)
-
-
-@inlined
-def power(x, y):
-    return x**y
-
-
-@inlined
-def sin(x):
-    return x
-
-
-@inlined
-def cos(x):
-    return x
