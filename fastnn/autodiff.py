@@ -6,6 +6,7 @@ calls that compute the gradients by its inputs (Griewank and Walther 2008, Evalu
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -125,7 +126,7 @@ def _sqrt(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
 def _copy(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
     """Sum over the repeated axes (stride 0), then put the others back into the order of their strides."""
     shape, strides = call.params["shape"], call.params["strides"]
-    repeated = tuple(a for a, s in enumerate(strides) if s == 0 and shape[a] > 1)
+    repeated = tuple(a for a, s in enumerate(strides) if s == 0 and shape[a] != 1)
     kept = [a for a in range(len(shape)) if a not in repeated]
     dx = ops.sum(dy.reshape(shape), repeated) if repeated else dy.reshape([shape[a] for a in kept])
     order = sorted(range(len(kept)), key=lambda i: -strides[kept[i]])
@@ -246,13 +247,24 @@ def _record(
     tensors: list[Tensor] = []
     values: list[Any] = []
     symbolic = list(args)
+    names = _names(f, len(args))
     for number in argnums:
         leaves = [_array(leaf) for leaf in _leaves(args[number])]
-        new = [program.input(f"arg{number}", a.shape, np.dtype(a.dtype).newbyteorder("=")) for a in leaves]
+        new = [program.input(names[number], a.shape, np.dtype(a.dtype).newbyteorder("=")) for a in leaves]
         symbolic[number] = _rebuild(args[number], list(new))
         tensors += new
         values += leaves
     return program, tensors, values, f(*symbolic)
+
+
+def _names(f: Callable[..., Any], count: int) -> list[str]:
+    """Names for the first arguments of f: its parameters' where they can be known."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return (known + [f"arg{i}" for i in range(len(known), count)])[:count]
 
 
 def _numbers(f: Callable[..., Any], args: tuple[Any, ...], argnums: int | Sequence[int]) -> list[int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastnn import checks
+
 if TYPE_CHECKING:
     from fastnn.model import Sequential
 
@@ -76,6 +78,8 @@ class CallbackList:
     def __init__(self, callbacks: list[Callback], model: Sequential, params: dict[str, Any]) -> None:
         self._callbacks = callbacks
         for callback in callbacks:
+            if not isinstance(callback, Callback):
+                checks.fail(TypeError, "fit", "callbacks", "Callback objects", repr(callback))
             callback.model, callback.params = model, params
         self.watches_batches = bool(self._overriding("on_batch_end"))
 

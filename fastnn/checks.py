@@ -95,6 +95,9 @@ def bind(op: Op, arrays: Sequence[Any], params: dict) -> dict[str, int]:
             fail(ShapeError, op.name, argument.name, f"shape {_describe(names, dims)}", shape)
     if "m" in op.dims and "shape" in params:
         dims["m"] = int(np.prod(params["shape"]))
+        last = sum((n - 1) * s for n, s in zip(params["shape"], params["strides"], strict=True))
+        if dims["m"] and (last >= dims["n"] or min(params["strides"]) < 0):
+            fail(ShapeError, op.name, "strides", f"places within {dims['n']} elements", params["strides"])
     _nonempty(op, dims)
     return dims
 

@@ -34,6 +34,7 @@ OPTIMIZERS: dict[str, tuple[str, float, dict[str, float]]] = {
     "rmsprop": ("RMSprop", 1e-3, {}),
     "sgd": ("SGD", 1e-2, {"momentum": 0.9}),
 }
+CPU_BACKENDS = ("cython", "numba", "reference")
 #: What `bench` measures: layer sizes and batch size.
 NETWORKS = (((64, 100, 10), 32), ((784, 256, 128, 10), 64), ((784, 1024, 1024, 10), 256))
 
@@ -237,7 +238,7 @@ def info(args: Namespace) -> None:
 def bench(args: Namespace) -> None:
     """Show the time of a training step (Adam, float32) of three networks on each CPU backend."""
     with _machine(args) as machine:
-        names = [args.backend] if args.backend else [b for b in fn.available_backends() if b != "cuda"]
+        names = [args.backend] if args.backend else [b for b in CPU_BACKENDS if backends.missing(b) is None]
         print(
             f"Microseconds a training step, best of {args.seconds:g} s; {machine['ISA']}, {machine['threads']} threads"
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastnn.table import MAX_RANK
 
 if TYPE_CHECKING:
-    from fastnn.program import Call, Program
+    from fastnn.program import Buffer, Call, Program
 
 #: Fill colours of arrays by kind; calls are white.
 COLOURS = {"input": "#cfe8fc", "constant": "#eeeeee", "state": "#fde9c8", "output": "#d5f0d3"}
@@ -19,6 +19,8 @@ FORMATS = (".dot", ".svg", ".png", ".pdf")
 
 def draw(program: Program, path: str | Path | None = None) -> str:
     """DOT text of a program: one box per array, one ellipse per call, an arrow per argument.
+
+    A dashed arrow is an update in place; a dotted one leads from an array to the one that holds it.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ def draw(program: Program, path: str | Path | None = None) -> str:
     """
     program.prune()
     lines = ["digraph program {", "  rankdir=TB;", '  node [fontname="Helvetica", fontsize=11];']
-    drawn: dict[object, str] = {}
+    drawn: dict[Buffer, str] = {}
     for call in program.calls:
         for tensor in call.arguments:
             if tensor is None or tensor.buffer in drawn:
@@ -43,8 +45,13 @@ def draw(program: Program, path: str | Path | None = None) -> str:
             name = drawn[tensor.buffer] = f"t{len(drawn)}"
             buffer = tensor.buffer
             shape = "x".join(map(str, tensor.shape)) or "number"
+            if buffer.kind == "constant" and buffer.size == 1:
+                shape = f"= {program.backend.to_host(buffer.data).item():g},"
             style = f'style="filled,rounded", fillcolor="{COLOURS.get(buffer.kind, "white")}"'
             lines.append(f'  {name} [shape=box, {style}, label="{buffer.name}\\n{shape} {buffer.dtype}"];')
+    for buffer, name in drawn.items():
+        if buffer.parent in drawn:
+            lines.append(f'  {name} -> {drawn[buffer.parent]} [style=dotted, label="in"];')
     for number, call in enumerate(program.calls):
         lines.append(f'  c{number} [shape=ellipse, label="{call.op.name}{_details(call)}"];')
         lines += [f"  {drawn[t.buffer]} -> c{number};" for t in call.inputs if t is not None]

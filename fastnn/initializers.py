@@ -6,6 +6,7 @@ own, and else draws from the model's generator for that parameter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod, sqrt
 from typing import Any
 
@@ -72,6 +73,7 @@ class Normal(Initializer):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
+        checks.interval("Normal", "mean", mean, float("-inf"), float("inf"), "neither")
         checks.interval("Normal", "stddev", stddev, 0, float("inf"), "left")
         self.mean, self.stddev = mean, stddev
 
@@ -84,7 +86,8 @@ class Uniform(Initializer):
 
     def __init__(self, low: float = -0.05, high: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        checks.interval("Uniform", "high", high, low, float("inf"))
+        checks.interval("Uniform", "low", low, float("-inf"), float("inf"), "neither")
+        checks.interval("Uniform", "high", high, low, float("inf"), "left")
         self.low, self.high = low, high
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -143,6 +146,7 @@ class LecunNormal(VarianceScaling):
 
 REGISTRY = registry.Registry(
     "initializer",
+    Callable,  # functions of (shape, dtype, rng) too
     {
         "zeros": Zeros,
         "constant": Constant,

@@ -36,8 +36,6 @@ class Context:
 class Layer(registry.Configured):
     """Base class: ``build`` fixes shapes and parameters, ``call`` records the forward pass."""
 
-    name: str = ""
-
     def build(self, input_shape: Shape) -> tuple[Shape, list[Parameter]]:
         """Output shape and parameters for an input shape, both without the batch dimension."""
         return input_shape, []
@@ -78,7 +76,7 @@ class Dense(Layer):
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
     ) -> None:
-        checks.interval("Dense", "units", units, 1, float("inf"), "left")
+        checks.integer("Dense", "units", units, 1)
         self.units = int(units)
         self.activation = activation or "linear"
         _check_activation("Dense", self.activation)
@@ -120,6 +118,7 @@ class Activation(Layer):
         _check_activation("Activation", activation)
         if alpha is not None:
             checks.option("Activation", "activation (alpha is for these only)", activation, tuple(ALPHA))
+            checks.interval("Activation", "alpha", alpha, 0, float("inf"), "left")
         self.activation = activation
         self.alpha = alpha
 
@@ -158,5 +157,5 @@ class Flatten(Layer):
 
 
 REGISTRY = registry.Registry(
-    "layer", {"dense": Dense, "activation": Activation, "dropout": Dropout, "flatten": Flatten}
+    "layer", Layer, {"dense": Dense, "activation": Activation, "dropout": Dropout, "flatten": Flatten}
 )

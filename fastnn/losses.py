@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ class Loss(registry.Configured):
         dtype = checks.floating_dtype(type(self).__name__, [y_pred], ["y_pred"])
         if y_pred.ndim == 0:
             checks.fail(checks.ShapeError, type(self).__name__, "y_pred", "at least one dimension", y_pred.shape)
-        weight = None if weight is None else np.asarray(weight, dtype)
+        if weight is not None:
+            weight = checks.host_array(type(self).__name__, "sample_weight", weight, dtype)
         return y_pred, self.targets(y_true, y_pred.shape[1:], dtype), weight
 
 
@@ -117,6 +119,9 @@ class CrossEntropy(Loss):
     def record(self, y_pred: Any, y_true: Any, weight: Any = None, *, gradient: bool = False) -> Any:
         dtype = y_true.dtype if isinstance(y_true, Tensor) else np.asarray(y_true).dtype
         op = ops.softmax_cross_entropy if dtype.kind == "f" else ops.sparse_softmax_cross_entropy
+        if weight is not None and len(y_pred.shape) > 2:  # (rows, ..., classes): each position has its row's weight
+            rows, inner = y_pred.shape[0], prod(y_pred.shape[1:-1])
+            weight = ops.reshape(ops.broadcast_to(ops.reshape(weight, (rows, 1)), (rows, inner)), rows * inner)
         return op(y_pred, y_true, weight, label_smoothing=self.label_smoothing, gradient=gradient)
 
     def targets(self, y: Any, output_shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -140,6 +145,7 @@ class CrossEntropy(Loss):
 
 REGISTRY = registry.Registry(
     "loss",
+    Loss,
     {
         "mean_squared_error": MeanSquaredError,
         "mean_absolute_error": MeanAbsoluteError,

@@ -59,6 +59,7 @@ class MeanAbsoluteError(Metric):
 
 REGISTRY = registry.Registry(
     "metric",
+    Metric,
     {
         "accuracy": Accuracy,
         "mean_squared_error": MeanSquaredError,

@@ -44,6 +44,9 @@ class Sequential:
 
     Attributes
     ----------
+    layers : list of Layer
+    layer_names : list of str
+        Their kinds and numbers, such as ``dense_1``.
     extra : dict
         Whatever was given to `save` as `extra`.
     """
@@ -57,10 +60,12 @@ class Sequential:
         input_shape: Sequence[int] | None = None,
     ) -> None:
         checks.option("Sequential", "dtype", dtype, ("float32", "float64"))
+        checks.integer("Sequential", "seed", seed, 0)
         checks.interval("Sequential", "seed", seed, 0, 2**53, "left")
         if backend is not None:
             checks.option("Sequential", "backend", backend, tuple(backends.MODULES))
-        self.layers = _named(layers)
+        self.layers = _checked(layers)
+        self.layer_names = _names(self.layers)
         self.dtype = np.dtype(dtype)
         self.seed = int(seed)
         self.extra: dict[str, Any] = {}
@@ -80,27 +85,32 @@ class Sequential:
 
     def build(self, input_shape: Sequence[int]) -> None:
         """Fix all shapes for rows of this shape, and draw the initial parameters."""
-        self.input_shape = tuple(int(n) for n in input_shape)
-        self.backend = backends.select(self._backend_name)
-        self.output_shapes: list[tuple[int, ...]] = []
-        self._parameters: list[list[layers.Parameter]] = []
-        shape = self.input_shape
+        shape = tuple(input_shape)
+        for n in shape:
+            checks.integer("build", "input_shape", n, 0)
+        backend = backends.select(self._backend_name)
+        output_shapes: list[tuple[int, ...]] = []
+        parameters: list[list[layers.Parameter]] = []
         for layer in self.layers:
-            shape, parameters = layer.build(shape)
-            self.output_shapes.append(shape)
-            self._parameters.append(parameters)
-        self.output_shape = shape
-        self._offsets: list[int] = []
+            shape, own = layer.build(shape)
+            output_shapes.append(shape)
+            parameters.append(own)
+        offsets: list[int] = []
         size = 0
-        for parameter in self._flat_parameters():
-            self._offsets.append(size)
+        flat = [p for own in parameters for p in own]
+        for parameter in flat:
+            offsets.append(size)
             size += -(-prod(parameter.shape) // ALIGNMENT) * ALIGNMENT
         host = np.zeros(size, self.dtype)
-        for i, offset in enumerate(self._offsets):
-            parameter = self._flat_parameters()[i]
+        for i, (parameter, offset) in enumerate(zip(flat, offsets, strict=True)):
             values = parameter.initializer(parameter.shape, self.dtype, initializers.generator(self.seed, i))
-            host[offset : offset + values.size] = values.ravel()
-        self._flat = self.backend.to_device(host)
+            if np.shape(values) != parameter.shape:
+                checks.fail(checks.ShapeError, "build", "initializer", f"shape {parameter.shape}", np.shape(values))
+            host[offset : offset + prod(parameter.shape)] = np.ravel(values)
+        # Nothing can fail from here on.
+        self.input_shape, self.output_shape = tuple(int(n) for n in input_shape), shape
+        self.backend, self.output_shapes, self._parameters, self._offsets = backend, output_shapes, parameters, offsets
+        self._flat = backend.to_device(host)
         self._views = self._views_of(self._flat)
         self._grads: Any = None
         self._moments: list[Any] = []
@@ -235,6 +245,20 @@ class Sequential:
             if not self._moments:
                 self._moments = [self.backend.to_device(zeros) for kept in optimizer.states() if kept]
 
+    def _snapshot(self) -> tuple[list[np.ndarray], int]:
+        """Copies of all that a training step changes: parameters, moments, step count."""
+        optimizer, _ = self._compiled()
+        self._allocate_moments()
+        arrays = [np.array(self.backend.to_host(a)) for a in (self._flat, *self._moments)]
+        return arrays, optimizer.iterations
+
+    def _restore(self, snapshot: tuple[list[np.ndarray], int]) -> None:
+        """Go back to a snapshot."""
+        optimizer, _ = self._compiled()
+        arrays, optimizer.iterations = snapshot
+        for array, kept in zip((self._flat, *self._moments), arrays, strict=True):
+            self.backend.assign(array, kept)
+
     def _input(self) -> tuple[int, ...]:
         assert self.input_shape is not None
         return self.input_shape
@@ -242,8 +266,10 @@ class Sequential:
     def _rows(self, x: Any, what: str) -> np.ndarray:
         """Input data as an array of the model's dtype."""
         array = np.asarray(x)
+        if array.ndim == 0:
+            checks.fail(checks.ShapeError, what, "X", "at least one dimension", array.shape)
         self._built(array)
-        if array.shape[1:] != self._input() or array.ndim == 0:
+        if array.shape[1:] != self._input():
             checks.fail(checks.ShapeError, what, "X", f"rows of shape {self._input()}", array.shape)
         return checks.host_array(what, "X", array, self.dtype)
 
@@ -342,7 +368,7 @@ class Sequential:
         It sees later changes of the parameters.
         """
         self._built()
-        checks.interval("freeze", "batch_size", batch_size, 1, float("inf"), "left")
+        checks.integer("freeze", "batch_size", batch_size, 1)
         return Frozen(self, batch_size)
 
     # --- parameters --------------------------------------------------------------------------------------
@@ -373,7 +399,8 @@ class Sequential:
 
     def parameter_names(self) -> list[str]:
         """Names of all parameters in the layers' order, such as ``dense_1.kernel``."""
-        return [f"{layer.name}.{p.name}" for layer, own in zip(self.layers, self._parameters, strict=True) for p in own]
+        self._built()
+        return [f"{name}.{p.name}" for name, own in zip(self.layer_names, self._parameters, strict=True) for p in own]
 
     def count_params(self) -> int:
         """Number of parameters."""
@@ -384,9 +411,11 @@ class Sequential:
         """Print a table of layers, output shapes and parameter counts."""
         self._built()
         rows = [("Layer", "Output shape", "Parameters")]
-        for layer, shape, own in zip(self.layers, self.output_shapes, self._parameters, strict=True):
+        for name, layer, shape, own in zip(
+            self.layer_names, self.layers, self.output_shapes, self._parameters, strict=True
+        ):
             described = "(" + ", ".join(["batch", *map(str, shape)]) + ")"
-            rows.append((f"{layer.name} ({type(layer).__name__})", described, f"{sum(prod(p.shape) for p in own):,}"))
+            rows.append((f"{name} ({type(layer).__name__})", described, f"{sum(prod(p.shape) for p in own):,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         rule = "-" * len(lines[0])
@@ -436,19 +465,21 @@ class Frozen:
         return out
 
 
-def _named(given: Sequence[layers.Layer]) -> list[layers.Layer]:
-    """Check the layers and give each a name: its kind and number."""
+def _checked(given: Sequence[layers.Layer]) -> list[layers.Layer]:
+    """The layers of a model as a list of their own."""
     result: list[layers.Layer] = []
-    counts: dict[str, int] = {}
     for layer in given:
         if not isinstance(layer, layers.Layer):
             checks.fail(TypeError, "Sequential", "layers", "layers", repr(layer))
         if any(layer is other for other in result):
             checks.fail(ValueError, "Sequential", "layers", "distinct layers", f"{type(layer).__name__} twice")
-        kind = type(layer).__name__.lower()
-        counts[kind] = counts.get(kind, 0) + 1
-        layer.name = f"{kind}_{counts[kind]}"
         result.append(layer)
     if not result:
         checks.fail(ValueError, "Sequential", "layers", "at least one layer", "none")
     return result
+
+
+def _names(given: Sequence[layers.Layer]) -> list[str]:
+    """A name for each layer: its kind and number."""
+    kinds = [type(layer).__name__.lower() for layer in given]
+    return [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]

@@ -14,8 +14,11 @@ import numpy as np
 from fastnn import checks, registry
 from fastnn.ops.dispatch import apply
 from fastnn.program import Slot, Tensor
+from fastnn.table import Argument
 
 Schedule = Callable[[int], float]
+#: How error messages describe the arrays that an optimizer updates.
+_PARAMS = Argument("params", ("n",), updated=True)
 
 
 class Optimizer(registry.Configured):
@@ -33,25 +36,26 @@ class Optimizer(registry.Configured):
     op: str
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float) -> None:
-        name = type(self).__name__
-        if not callable(learning_rate):
-            checks.interval(name, "learning_rate", learning_rate, 0, float("inf"), "left")
-        checks.interval(name, "weight_decay", weight_decay, 0, float("inf"), "left")
-        self._schedule = learning_rate if callable(learning_rate) else None
-        self._rate = Slot("learning_rate", learning_rate(0) if callable(learning_rate) else learning_rate)
+        checks.interval(type(self).__name__, "weight_decay", weight_decay, 0, float("inf"), "left")
+        self._rate = Slot("learning_rate", 0)
         self._step = Slot("step", 1)
         self.weight_decay = weight_decay
         self.iterations = 0
         self._alone: list[list[np.ndarray | None]] | None = None
+        self.learning_rate = learning_rate
 
     @property
     def learning_rate(self) -> float | Schedule:
+        """A number or schedule; setting it takes effect at the next step."""
         return self._schedule or self._rate.value
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
+    def learning_rate(self, value: float | Schedule) -> None:
+        self._schedule = value if callable(value) else None
+        self._set_rate(value(self.iterations) if callable(value) else value)
+
+    def _set_rate(self, value: float) -> None:
         checks.interval(type(self).__name__, "learning_rate", value, 0, float("inf"), "left")
-        self._schedule = None
         self._rate.value = value
 
     def states(self) -> tuple[bool, ...]:
@@ -65,7 +69,7 @@ class Optimizer(registry.Configured):
     def advance(self) -> None:
         """Go to the next step: count it, and set the slots that programs read."""
         if self._schedule is not None:
-            self._rate.value = self._schedule(self.iterations)
+            self._set_rate(self._schedule(self.iterations))
         self.iterations += 1
         self._step.value = self.iterations
 
@@ -91,24 +95,23 @@ class Optimizer(registry.Configured):
         ------
         ShapeError
             If the lists differ in length or shape.
+        DtypeError
+            If a parameter is neither float32 nor float64, or its gradient is of another dtype.
         LayoutError
-            If a parameter cannot be written in place.
+            If a parameter cannot be written in place, or its gradient overlaps it.
+
+        Nothing is changed then.
         """
         name = type(self).__name__
         if len(params) != len(grads):
             checks.fail(checks.ShapeError, name, "grads", f"{len(params)} arrays", len(grads))
-        for p, g in zip(params, grads, strict=True):
-            if not isinstance(p, np.ndarray):
-                checks.fail(TypeError, name, "params", "arrays", type(p).__name__)
-            checks.writable(name, "params", p)
-            if np.shape(g) != p.shape:
-                checks.fail(checks.ShapeError, name, "grads", f"shape {p.shape}", np.shape(g))
+        flat = [_flat_pair(name, p, g) for p, g in zip(params, grads, strict=True)]
         if self._alone is None:
-            self._alone = [[np.zeros(p.size, p.dtype) if kept else None for kept in self.states()] for p in params]
+            self._alone = [[np.zeros_like(p) if kept else None for kept in self.states()] for p, _ in flat]
         self._check_known(params)
         self.advance()
-        for p, g, state in zip(params, grads, self._alone, strict=True):
-            apply(self.op, p.reshape(-1), np.reshape(g, -1), *state, **self._params())
+        for (p, g), state in zip(flat, self._alone, strict=True):
+            apply(self.op, p, g, *state, **self._params())
 
     def _check_known(self, params: Sequence[np.ndarray]) -> None:
         """The arrays must fit the moments kept from earlier steps."""
@@ -120,6 +123,18 @@ class Optimizer(registry.Configured):
             if kept is not None and (kept.size != p.size or kept.dtype != p.dtype):
                 expected = f"{kept.size} elements of {kept.dtype} as in earlier steps"
                 checks.fail(checks.ShapeError, type(self).__name__, "params", expected, f"{p.size} of {p.dtype}")
+
+
+def _flat_pair(name: str, p: Any, g: Any) -> tuple[np.ndarray, np.ndarray]:
+    """One parameter, as a view, and its gradient, both flat and checked."""
+    dtype = checks.floating_dtype(name, [p], ["params"])
+    checks.updated(name, _PARAMS, p, dtype)
+    checks.floating_dtype(name, [p, g], ["params", "grads"])
+    if np.shape(g) != p.shape:
+        checks.fail(checks.ShapeError, name, "grads", f"shape {p.shape}", np.shape(g))
+    g = checks.host_array(name, "grads", g, dtype)
+    checks.apart(name, [p, g], ["params", "grads"])
+    return p.reshape(-1), g.reshape(-1)
 
 
 class SGD(Optimizer):
@@ -271,4 +286,4 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, amsgrad, bias_correction)
 
 
-REGISTRY = registry.Registry("optimizer", {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW})
+REGISTRY = registry.Registry("optimizer", Optimizer, {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW})

@@ -249,6 +249,8 @@ class Program:
 
     def state(self, name: str, data: Any) -> Tensor:
         """An array of the backend that lives longer than a replay: parameters, gradients, moments."""
+        if isinstance(data, np.ndarray):
+            checks.writable("program", name, data)
         return self._tensor(tuple(data.shape), data.dtype, "state", name, data)
 
     def record(
@@ -265,6 +267,14 @@ class Program:
         )
         if not self.backend.supports(op.name, dtype.name):
             raise checks.UnsupportedOp(op.name, self.backend.name, dtype.name)
+        for argument, tensor in zip(op.inputs, inputs, strict=True):
+            if tensor is None or not argument.updated:
+                continue
+            if tensor.buffer.kind in ("input", "constant"):
+                got = f"one of kind {tensor.buffer.kind!r}"
+                checks.fail(checks.LayoutError, op.name, argument.name, "a tensor that may be updated", got)
+            if sum(t is not None and t.buffer is tensor.buffer for t in inputs) > 1:
+                checks.fail(checks.LayoutError, op.name, argument.name, "memory of its own", "a tensor given twice")
         outputs = tuple(
             self._tensor([dims[d] for d in a.dims], np.int64 if a.integer else dtype, "temporary", op.name)
             if not a.optional or a.name in want
@@ -292,6 +302,8 @@ class Program:
             (copied,) = self.record(TABLE["linear"], [tensor.reshape(-1)], {})
             assert copied is not None
             tensor = copied
+        if into.dtype != tensor.dtype or not 0 <= offset <= into.size - tensor.size:
+            checks.fail(checks.ShapeError, "program", "offset", f"a place within {into}", f"{offset} for {tensor}")
         tensor.buffer.parent, tensor.buffer.offset = into.buffer, offset
 
     def _frozen(self) -> None:
@@ -364,9 +376,12 @@ class Program:
         if out is None:
             out = [self.backend.empty(t.shape, t.dtype) for t in self.outputs]
         else:
+            if len(out) != len(self.outputs):
+                checks.fail(checks.ShapeError, "program", "out", f"{len(self.outputs)} arrays", len(out))
             for array, tensor in zip(out, self.outputs, strict=True):
                 argument = TABLE["linear"].outputs[0]
                 checks.output("program", argument, array, tensor.shape, tensor.dtype, ready)
+            checks.apart("program", out, ["out"] * len(out))
         self.compile().run(ready + tuple(out))
         return tuple(out)
 

@@ -17,7 +17,7 @@ class Configured:
         return {name: getattr(self, name) for name in parameters}
 
     def __repr__(self) -> str:
-        inner = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+        inner = ", ".join(f"{k}={v!r}" for k, v in Configured.config(self).items())
         return f"{type(self).__name__}({inner})"
 
 
@@ -28,11 +28,14 @@ class Registry(Generic[T]):
     ----------
     kind : str
         What the classes are, for error messages.
+    base : type
+        What every object is an instance of, those of a user's own classes too.
     classes : dict
     """
 
-    def __init__(self, kind: str, classes: dict[str, type[T]]) -> None:
+    def __init__(self, kind: str, base: type, classes: dict[str, type[T]]) -> None:
         self.kind = kind
+        self.base = base
         self.classes = classes
 
     def get(self, spec: Any) -> T:
@@ -40,8 +43,8 @@ class Registry(Generic[T]):
         if isinstance(spec, str):
             spec = {"name": spec}
         if not isinstance(spec, dict):
-            if isinstance(spec, type) or not (isinstance(spec, tuple(self.classes.values())) or callable(spec)):
-                raise TypeError(f"{self.kind}: expected a name or an object, got {spec!r}")
+            if isinstance(spec, type) or not isinstance(spec, self.base):
+                raise TypeError(f"{self.kind}: expected a name or a {self.base.__name__} object, got {spec!r}")
             return spec
         arguments = dict(spec)
         name = arguments.pop("name", None)
@@ -53,5 +56,9 @@ class Registry(Generic[T]):
         """The ``{"name": ..., **arguments}`` dict of an object; `get` makes an equal object of it."""
         for name, cls in self.classes.items():
             if type(value) is cls:
-                return {"name": name, **value.config()}  # type: ignore[attr-defined]
+                config = value.config()  # type: ignore[attr-defined]
+                functions = [key for key, v in config.items() if callable(v)]
+                if functions:
+                    raise TypeError(f"{self.kind}: {cls.__name__} cannot be saved: its {functions[0]} is a function")
+                return {"name": name, **config}
         raise TypeError(f"{self.kind}: {type(value).__name__} cannot be saved: it is not one of fastnn's own")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks
+from fastnn import backends, checks
 
 if TYPE_CHECKING:
     from fastnn.model import Sequential
@@ -65,10 +66,25 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
             for i, moment in enumerate(model._moments):
                 tensors[f"optimizer.{i}"] = np.array(model.backend.to_host(moment))
     try:
-        metadata = {"fastnn": json.dumps(config)}
-    except TypeError as error:
+        text = json.dumps(config, default=_number)
+    except (TypeError, ValueError) as error:
         raise TypeError(f"save: extra: expected JSON-able values, got {error}") from error
-    _write(path, to_bytes(tensors, metadata))
+    _write(path, to_bytes(tensors, {"fastnn": text, "crc32": str(_checksum(text, tensors))}))
+
+
+def _number(value: Any) -> Any:
+    """A NumPy number as JSON knows it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def _checksum(text: str, tensors: dict[str, np.ndarray]) -> int:
+    """CRC-32 of a file's content, of which safetensors keeps none."""
+    crc = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].tobytes(), zlib.crc32(name.encode(), crc))
+    return crc
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -105,41 +121,61 @@ def load(path: str | Path, backend: str | None = None) -> Sequential:
 
     Raises
     ------
-    FileNotFoundError
+    FileNotFoundError, IsADirectoryError
     FileError
         If the file is corrupt, truncated, or not a fastnn model.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"load: path: expected a file, got the directory {str(path)!r}")
+    if not path.exists():
+        raise FileNotFoundError(f"load: path: expected a file, got {str(path)!r}, which is not there")
+    backends.select(backend)  # that it is missing is no fault of the file
+    cause: Exception
+    try:
+        return _restored(*_read(path), backend)
+    except FileError as error:
+        got, cause = str(error), error
+    except KeyError as error:
+        got, cause = f"one without {error}", error
+    except (SafetensorError, TypeError, ValueError, AttributeError) as error:
+        got, cause = f"one that fails: {error}", error
+    raise FileError(f"load: {path.name}: expected a whole fastnn model of format {FORMAT}, got {got}") from cause
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Configuration and tensors of a file."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata() or {}
+        if "fastnn" not in metadata:
+            raise FileError("a safetensors file of another program")
+        config = json.loads(metadata["fastnn"])
+        if config["format"] != FORMAT:
+            raise FileError(f"one of format {config['format']!r}")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it has no __iter__
+    if metadata["crc32"] != str(_checksum(metadata["fastnn"], tensors)):
+        raise FileError("one whose content is not what was saved")
+    return config, tensors
+
+
+def _restored(config: dict[str, Any], tensors: dict[str, np.ndarray], backend: str | None) -> Sequential:
+    """The model that a file describes."""
     from fastnn import layers
     from fastnn.model import Sequential
 
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"load: path: expected a file, got {str(path)!r}, which is not there")
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it has no __iter__
-    except (SafetensorError, OSError, ValueError) as error:
-        raise FileError(f"load: {path.name}: expected a whole safetensors file, got one that fails: {error}") from error
-    if "fastnn" not in metadata:
-        raise FileError(f"load: {path.name}: expected a fastnn model, got a safetensors file of another program")
-    try:
-        config = json.loads(metadata["fastnn"])
-        if config["format"] != FORMAT:
-            raise FileError(f"load: {path.name}: expected format {FORMAT}, got {config['format']!r}")
-        described = [layers.REGISTRY.get(layer) for layer in config["layers"]]
-        model = Sequential(described, config["dtype"], backend, config["seed"], config["input_shape"])
-        model.extra = config["extra"]
-        model.epochs_done = config["epochs_done"]
-        model.set_weights([tensors[name] for name in model.parameter_names()])
-        if "compile" in config:
-            model.compile(**config["compile"])
-        if "iterations" in config:
-            _restore_optimizer(model, config["iterations"], tensors)
-    except (KeyError, TypeError, json.JSONDecodeError, checks.ShapeError) as error:
-        raise FileError(f"load: {path.name}: expected a complete fastnn model, got one that lacks {error}") from error
+    described = [layers.REGISTRY.get(layer) for layer in config["layers"]]
+    model = Sequential(described, config["dtype"], backend, config["seed"], config["input_shape"])
+    model.extra = config["extra"]
+    model.epochs_done = config["epochs_done"]
+    model.set_weights([tensors[name] for name in model.parameter_names()])
+    if "compile" in config:
+        model.compile(**config["compile"])
+    if "iterations" in config:
+        _restore_optimizer(model, config["iterations"], tensors)
     return model
 
 

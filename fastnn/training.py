@@ -20,7 +20,7 @@ _SHUFFLE = 2**32
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The loss became infinite or NaN; the parameters are those from the beginning of the epoch."""
+    """The loss became infinite or NaN; the model was set back to the beginning of an epoch."""
 
 
 def same_length(op: str, x: np.ndarray, y: np.ndarray) -> None:
@@ -44,28 +44,47 @@ def weights(op: str, sample_weight: Any, rows: int, dtype: Any) -> np.ndarray | 
 
 
 def _class_weights(class_weight: Any, y: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
-    """Weights of rows from weights of their classes."""
-    labels = y if y.ndim == 1 and y.dtype.kind == "i" else y.reshape(len(y), -1)
-    if labels.ndim == 2:
-        labels = labels.argmax(axis=1) if labels.shape[1] > 1 else labels[:, 0].astype(np.int64)
-    if class_weight == "balanced":
+    """Weights of rows from the weights of their classes."""
+    labels = y
+    if y.ndim == 2 and y.dtype.kind == "f":
+        labels = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0]
+    classes = max(classes, 2)
+    known = np.isin(labels, np.arange(classes))
+    if labels.ndim != 1 or not known.all():
+        expected = f"one label from 0 to {classes - 1} a row with class_weight"
+        checks.fail(checks.DataError, "fit", "y", expected, f"shape {y.shape}" if known.all() else labels[~known][0])
+    labels = labels.astype(np.int64)
+    if isinstance(class_weight, str) and class_weight == "balanced":
         counts = np.bincount(labels, minlength=classes)
         table = len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     elif isinstance(class_weight, dict):
-        table = np.ones(max(classes, 2))
+        table = np.ones(classes)
         for label, w in class_weight.items():
-            checks.interval("fit", "class_weight label", label, 0, len(table) - 1)
-            table[label] = w
+            checks.option("fit", "class_weight label", label, range(classes))
+            checks.interval("fit", "class_weight", w, 0, float("inf"), "left")
+            table[int(label)] = w
     else:
         checks.fail(TypeError, "fit", "class_weight", "a dict of label to weight, or 'balanced'", repr(class_weight))
     return table[labels].astype(dtype)
 
 
-def _finite(name: str, array: np.ndarray) -> None:
+def _finite(op: str, name: str, array: np.ndarray) -> None:
     """Refuse NaN and infinities, naming the first row that has one."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and array.ndim and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0, 0])
-        checks.fail(checks.DataError, "fit", name, "finite numbers", f"NaN or infinity in row {row}")
+        checks.fail(checks.DataError, op, name, "finite numbers", f"NaN or infinity in row {row}")
+
+
+def _data(model: Sequential, op: str, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and targets as arrays, checked."""
+    _, loss = model._compiled()
+    x = model._rows(X, op)
+    _finite(op, "y", np.asarray(y))  # NaN would look like a label of the wrong type
+    targets = loss.targets(y, model.output_shape, model.dtype)
+    same_length(op, x, targets)
+    _finite(op, "X", x)
+    _finite(op, "y", targets)
+    return x, targets
 
 
 def fit(
@@ -75,7 +94,7 @@ def fit(
     *,
     epochs: int = 1,
     batch_size: int = 32,
-    validation_data: tuple[Any, Any] | None = None,
+    validation_data: Sequence[Any] | None = None,
     validation_split: float = 0.0,
     shuffle: bool = True,
     sample_weight: Any = None,
@@ -96,7 +115,7 @@ def fit(
         Passes over the data.
     batch_size : int
         Rows a step; the last batch of an epoch may be smaller. 1 is stochastic, ``len(X)`` full-batch descent.
-    validation_data : (X, y), optional
+    validation_data : (X, y) or (X, y, sample_weight), optional
         Evaluated after each epoch, reported as ``val_...``.
     validation_split : float in [0, 1)
         Take this share of the rows, the last ones, as validation data instead.
@@ -120,22 +139,24 @@ def fit(
     DataError, ShapeError, DtypeError
         If the data cannot be trained on: empty, NaN or infinite, of the wrong shape, labels out of range.
     NonFiniteLoss
-        If the loss becomes infinite or NaN; the model keeps the parameters from the beginning of that epoch.
+        If the loss becomes infinite or NaN; the model goes back to the beginning of that epoch, or of the one before
+        if the loss is not finite from the first batch on.
     """
-    _, loss = model._compiled()
-    checks.interval("fit", "epochs", epochs, 0, float("inf"), "left")
-    checks.interval("fit", "batch_size", batch_size, 1, float("inf"), "left")
+    checks.integer("fit", "epochs", epochs, 0)
+    checks.integer("fit", "batch_size", batch_size, 1)
     checks.interval("fit", "validation_split", validation_split, 0, 1, "left")
-    x = model._rows(X, "fit")
-    targets = loss.targets(y, model.output_shape, model.dtype)
-    same_length("fit", x, targets)
-    _finite("X", x)
-    _finite("y", targets)
+    x, targets = _data(model, "fit", X, y)
     w = weights("fit", sample_weight, len(x), model.dtype)
     if class_weight is not None:
         by_class = _class_weights(class_weight, targets, model.output_shape[-1], model.dtype)
         w = by_class if w is None else w * by_class
-    if validation_data is None and validation_split:
+    if validation_data is not None:
+        if not isinstance(validation_data, Sequence) or len(validation_data) not in (2, 3):
+            expected = "(X, y) or (X, y, sample_weight)"
+            checks.fail(ValueError, "fit", "validation_data", expected, type(validation_data).__name__)
+        held = _data(model, "fit: validation_data", *validation_data[:2])
+        validation_data = (*held, *validation_data[2:])
+    elif validation_split:
         cut = len(x) - ceil(len(x) * validation_split)
         validation_data = (x[cut:], targets[cut:])
         x, targets, w = x[:cut], targets[:cut], None if w is None else w[:cut]
@@ -148,11 +169,12 @@ def fit(
         {"epochs": epochs, "rows": len(x), "batches": batches},
     )
     loader = _Batches(x, targets, w, batch_size)
+    guard = _Guard(model)
     watchers.call("on_train_begin")
     try:
         for epoch in range(epochs):
             watchers.call("on_epoch_begin", epoch)
-            logs = _epoch(model, loader, epoch, shuffle, watchers)
+            logs = _epoch(model, loader, epoch, shuffle, watchers, guard)
             if validation_data is not None:
                 scores = model.evaluate(*validation_data)
                 logs |= {f"val_{name}": value for name, value in scores.items()}
@@ -191,24 +213,57 @@ class _Batches:
             )
 
 
-def _epoch(model: Sequential, loader: _Batches, epoch: int, shuffle: bool, watchers: CallbackList) -> dict[str, float]:
+class _Guard:
+    """Keeps the model as it was at the beginning of an epoch, and goes back there when the loss turns non-finite.
+
+    The step that ruins the parameters still has a finite loss, computed before. So a snapshot is good once a loss
+    computed from it was finite; if it never was, the snapshot of the epoch before is the good one.
+    """
+
+    def __init__(self, model: Sequential) -> None:
+        self.model = model
+        self.good = self.latest = (0, model._snapshot())
+
+    def begin(self, epoch: int) -> None:
+        """Take the snapshot of an epoch."""
+        self.latest = (epoch, self.model._snapshot())
+
+    def check(self, loss: float, batch: int) -> None:
+        """Look at a batch's loss."""
+        if not np.isfinite(loss):
+            self._fail(f"the loss became {loss} in epoch {self.latest[0] + 1}, batch {batch + 1}")
+        self.good = self.latest
+
+    def end(self) -> None:
+        """Look at the parameters after an epoch: its last step may have ruined them."""
+        if not all(np.isfinite(w).all() for w in self.model.get_weights()):
+            self._fail(f"parameters became infinite or NaN at the end of epoch {self.latest[0] + 1}")
+
+    def _fail(self, what: str) -> None:
+        epoch, snapshot = self.good
+        self.model._restore(snapshot)
+        raise NonFiniteLoss(
+            f"fit: {what}; the model was set back to the beginning of epoch {epoch + 1}. "
+            "A smaller learning rate or clip_norm may help."
+        )
+
+
+def _epoch(
+    model: Sequential, loader: _Batches, epoch: int, shuffle: bool, watchers: CallbackList, guard: _Guard
+) -> dict[str, float]:
     """One pass over the data; returns mean loss and metrics."""
     names = model.metric_names()
-    kept = np.array(model.backend.to_host(model._flat))
     totals, rows = [0.0] * len(names), 0
     batches = loader.shuffled(generator(model.seed, _SHUFFLE, model.epochs_done)) if shuffle else loader
+    guard.begin(epoch)
     for number, (x, y, w) in enumerate(batches):
         values = [v.item() for v in model._step_on(x, y, w)]
-        if not np.isfinite(values[0]):
-            model.backend.assign(model._flat, kept)
-            raise NonFiniteLoss(
-                f"fit: the loss became {values[0]} in epoch {epoch + 1}, batch {number + 1}; the parameters were set "
-                "back to the beginning of the epoch. A smaller learning rate or clip_norm may help."
-            )
+        guard.check(values[0], number)
         size = len(x)
         rows += size
         totals = [t + size * v for t, v in zip(totals, values, strict=True)]
         if watchers.watches_batches:
             watchers.call("on_batch_end", number, {**dict(zip(names, values, strict=True)), "size": size})
+    guard.end()
     model.epochs_done += 1
     return {name: total / rows for name, total in zip(names, totals, strict=True)}

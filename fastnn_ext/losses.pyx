@@ -7,7 +7,7 @@ Phase 0 writes sums of losses to the workspace, one per chunk of CHUNK elements 
 from cython cimport floating
 from libc.math cimport NAN
 
-from fastnn_ext.rows cimport LANES, exp_difference, lane_sum, row_max
+from fastnn_ext.rows cimport LANES, exp_difference, lane_sum, pair_sum, row_max
 from fastnn_ext.scalar cimport clip, exp_, log1p_, log_
 from fastnn_ext.share cimport first
 
@@ -15,7 +15,7 @@ cdef enum Loss:
     SQUARED_ERROR, ABSOLUTE_ERROR, HUBER, BINARY_CROSS_ENTROPY
 
 cdef enum:
-    CHUNK = 4096
+    CHUNK = 512
 
 
 cdef inline double element(int code, double delta, floating x, floating t, double *slope) noexcept nogil:
@@ -108,15 +108,12 @@ cdef inline void elementwise_loss(
     cdef double *sums = <double *> buffers[5]
     cdef Py_ssize_t n = dims[0] * dims[1]
     cdef Py_ssize_t chunks = (n + CHUNK - 1) // CHUNK
-    cdef double total = 0
     cdef Py_ssize_t i
     if phase == 0:
         for i in range(first(chunks, 1, part, parts), first(chunks, 1, part + 1, parts)):
             sums[i] = chunk_loss(code, delta, 1.0 / n, buffers, dims[1], i * CHUNK, min(n, (i + 1) * CHUNK))
     elif part == 0:
-        for i in range(chunks):
-            total += sums[i]
-        buffers[3][0] = <floating> (total / n)
+        buffers[3][0] = <floating> (pair_sum(sums, chunks) / n)
 
 
 cdef inline void add_classes(
@@ -151,33 +148,38 @@ cdef inline double row_loss(
     cdef double lanes[3 * LANES]
     cdef floating top = row_max(x, n)
     cdef Py_ssize_t rest = n % LANES
-    cdef double total, targets, factor
-    cdef Py_ssize_t i, j
-    for j in range(3 * LANES):
-        lanes[j] = 0
-    for i in range(0, n - rest, 16):
-        add_classes(sparse, keep, share, &x[i], top, NULL if sparse else &y_true[i], label - i, e, lanes, LANES)
-        if grad != NULL:
+    cdef double total = 0
+    cdef double targets = 0
+    cdef double product = 0
+    cdef double factor
+    cdef Py_ssize_t start, i, j
+    for start in range(0, n, 512):
+        for j in range(3 * LANES):
+            lanes[j] = 0
+        for i in range(start, min(start + 512, n - rest), 16):
+            add_classes(sparse, keep, share, &x[i], top, x if sparse else &y_true[i], label - i, e, lanes, LANES)
+            if grad != NULL:
+                for j in range(LANES):
+                    grad[i + j] = e[j]
+        if start + 512 > n - rest and rest:
+            i = n - rest
             for j in range(LANES):
-                grad[i + j] = e[j]
-    if rest:
-        i = n - rest
-        for j in range(LANES):
-            block_x[j] = x[i + j] if j < rest else top
-            block_y[j] = y_true[i + j] if not sparse and j < rest else <floating> 0
-        add_classes(sparse, keep, share, block_x, top, block_y, label - i, e, lanes, rest)
-        if grad != NULL:
-            for j in range(rest):
-                grad[i + j] = e[j]
-    total = lane_sum(lanes)
-    targets = lane_sum(&lanes[LANES])
+                block_x[j] = x[i + j] if j < rest else top
+                block_y[j] = y_true[i + j] if not sparse and j < rest else <floating> 0
+            add_classes(sparse, keep, share, block_x, top, block_y, label - i, e, lanes, rest)
+            if grad != NULL:
+                for j in range(rest):
+                    grad[i + j] = e[j]
+        total += lane_sum(lanes)
+        targets += lane_sum(&lanes[LANES])
+        product += lane_sum(&lanes[2 * LANES])
     if grad != NULL:
         factor = targets / total
         for j in range(n):
             grad[j] = <floating> (
                 (grad[j] * factor - (((1.0 if j == label else 0.0) if sparse else y_true[j]) * keep + share)) * weight
             )
-    return log_(total) * targets - lane_sum(&lanes[2 * LANES])
+    return log_(total) * targets - product
 
 
 cdef inline void cross_entropy(
@@ -189,7 +191,6 @@ cdef inline void cross_entropy(
     cdef Py_ssize_t n = dims[1]
     cdef double *losses = <double *> buffers[5]
     cdef double weight = 1
-    cdef double total = 0
     cdef Py_ssize_t label = -1
     cdef Py_ssize_t i
     if phase == 0:
@@ -205,9 +206,7 @@ cdef inline void cross_entropy(
             if sparse and not 0 <= label < n:
                 losses[i] = NAN
     elif part == 0:
-        for i in range(rows):
-            total += losses[i]
-        buffers[3][0] = <floating> (total / rows)
+        buffers[3][0] = <floating> (pair_sum(losses, rows) / rows)
 
 
 cdef void mean_squared_error(

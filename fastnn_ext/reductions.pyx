@@ -3,11 +3,12 @@
 from cython cimport floating
 from libc.math cimport sqrt
 
-from fastnn_ext.rows cimport row_dot, row_sum
+from fastnn_ext.rows cimport pair_sum, row_dot, row_sum
 from fastnn_ext.share cimport first
 
 cdef enum:
     COLUMNS = 64  # columns summed together
+    ROWS = 64  # rows summed before they are added to the total
     CHUNK = 4096  # elements whose sum is one number of the workspace
 
 
@@ -24,14 +25,23 @@ cdef void sum(
 cdef inline void sum_columns(
     const floating *x, floating *y, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width
 ) noexcept nogil:
-    """y (width) = sum of the rows of x (rows,width), which are `stride` apart; width <= COLUMNS."""
+    """y (width) = sum of the rows of x (rows,width), which are `stride` apart; width <= COLUMNS.
+
+    In float64, by blocks of ROWS rows, so that rounding errors hardly grow with the number of rows.
+    """
     cdef double total[COLUMNS]
-    cdef Py_ssize_t i, j
+    cdef double block[COLUMNS]
+    cdef Py_ssize_t start, i, j
     for j in range(width):
         total[j] = 0
-    for i in range(rows):
+    for start in range(0, rows, 64):
         for j in range(width):
-            total[j] += x[i * stride + j]
+            block[j] = 0
+        for i in range(start, min(start + ROWS, rows)):
+            for j in range(width):
+                block[j] += x[i * stride + j]
+        for j in range(width):
+            total[j] += block[j]
     for j in range(width):
         y[j] = <floating> total[j]
 
@@ -59,16 +69,13 @@ cdef void sum_of_squares(
     cdef Py_ssize_t chunks = (n + CHUNK - 1) // CHUNK
     cdef double *sums = <double *> buffers[2]
     cdef const floating *x
-    cdef double total = 0
     cdef Py_ssize_t i
     if phase == 0:
         for i in range(first(chunks, 1, part, parts), first(chunks, 1, part + 1, parts)):
             x = &buffers[0][i * CHUNK]
             sums[i] = row_dot(x, x, min(<Py_ssize_t> CHUNK, n - i * CHUNK))
     elif part == 0:
-        for i in range(chunks):
-            total += sums[i]
-        buffers[1][0] = <floating> total
+        buffers[1][0] = <floating> pair_sum(sums, chunks)
 
 
 cdef void clip_by_norm(

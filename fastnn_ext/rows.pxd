@@ -1,7 +1,7 @@
 """Sums and the like over a contiguous row.
 
-Without -ffast-math a compiler may not reorder a sum, so the order is written out: LANES running sums, in float64,
-added up in pairs at the end.
+Without -ffast-math a compiler may not reorder a sum, so the order is written out: LANES running sums in float64 over
+BLOCK elements, added up in pairs, and the blocks' sums in pairs too. The rounding error hardly grows with the length.
 """
 
 from cython cimport floating
@@ -11,9 +11,12 @@ from fastnn_ext.scalar cimport exp_scaled
 
 cdef enum:
     LANES = 16
+    BLOCK = 512
+    BLOCKS = 64
 
 
 cdef inline double lane_sum(double *lanes) noexcept nogil:
+    """Sum of LANES numbers, which are overwritten."""
     cdef Py_ssize_t j
     for j in range(8):
         lanes[j] += lanes[j + 8]
@@ -22,32 +25,56 @@ cdef inline double lane_sum(double *lanes) noexcept nogil:
     return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
 
 
-cdef inline double row_sum(const floating *x, Py_ssize_t n) noexcept nogil:
-    """sum(x)."""
+cdef inline double pair_sum(double *x, Py_ssize_t n) noexcept nogil:
+    """Sum of n numbers, which are overwritten, by adding neighbours until one is left."""
+    cdef Py_ssize_t i
+    while n > 1:
+        for i in range(n // 2):
+            x[i] = x[2 * i] + x[2 * i + 1]
+        if n % 2:
+            x[n // 2] = x[n - 1]
+        n = (n + 1) // 2
+    return x[0] if n else 0.0
+
+
+cdef inline double block_dot(bint alone, const floating *a, const floating *b, Py_ssize_t n) noexcept nogil:
+    """sum(a b), or sum(a) if a is `alone`, in LANES running sums."""
     cdef double lanes[LANES]
+    cdef Py_ssize_t rest = n % LANES
     cdef Py_ssize_t i, j
     for j in range(LANES):
         lanes[j] = 0
     for i in range(n // LANES):
         for j in range(LANES):
-            lanes[j] += x[i * LANES + j]
-    for j in range(n % LANES):
-        lanes[j] += x[n - n % LANES + j]
+            lanes[j] += a[i * LANES + j] if alone else <double> a[i * LANES + j] * b[i * LANES + j]
+    for j in range(rest):
+        lanes[j] += a[n - rest + j] if alone else <double> a[n - rest + j] * b[n - rest + j]
     return lane_sum(lanes)
+
+
+cdef inline double blocked_dot(bint alone, const floating *a, const floating *b, Py_ssize_t n) noexcept nogil:
+    cdef double sums[BLOCKS]
+    cdef double total = 0
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t k
+    while start < n:
+        k = 0
+        while k < BLOCKS and start < n:
+            sums[k] = block_dot(alone, &a[start], a if alone else &b[start], min(<Py_ssize_t> BLOCK, n - start))
+            start += BLOCK
+            k += 1
+        total += pair_sum(sums, k)
+    return total
+
+
+cdef inline double row_sum(const floating *x, Py_ssize_t n) noexcept nogil:
+    """sum(x)."""
+    return blocked_dot(True, x, x, n)
 
 
 cdef inline double row_dot(const floating *a, const floating *b, Py_ssize_t n) noexcept nogil:
     """sum(a b)."""
-    cdef double lanes[LANES]
-    cdef Py_ssize_t i, j
-    for j in range(LANES):
-        lanes[j] = 0
-    for i in range(n // LANES):
-        for j in range(LANES):
-            lanes[j] += <double> a[i * LANES + j] * b[i * LANES + j]
-    for j in range(n % LANES):
-        lanes[j] += <double> a[n - n % LANES + j] * b[n - n % LANES + j]
-    return lane_sum(lanes)
+    return blocked_dot(False, a, b, n)
 
 
 cdef inline floating row_max(const floating *x, Py_ssize_t n) noexcept nogil:
@@ -90,21 +117,25 @@ cdef inline double row_exp(const floating *x, floating top, floating *y, Py_ssiz
     """y = exp(x - top), and its sum."""
     cdef floating block[LANES]
     cdef double lanes[LANES]
-    cdef Py_ssize_t i, j
+    cdef double total = 0
+    cdef Py_ssize_t rest = n % LANES
+    cdef Py_ssize_t start, i, j
+    for start in range(0, n, 512):
+        for j in range(LANES):
+            lanes[j] = 0
+        for i in range(start, min(start + BLOCK, n - rest), 16):
+            for j in range(LANES):
+                block[j] = exp_difference(x[i + j], top)
+            for j in range(LANES):
+                y[i + j] = block[j]
+                lanes[j] += block[j]
+        total += lane_sum(lanes)
     for j in range(LANES):
+        block[j] = x[n - rest + j] if j < rest else -<floating> INFINITY
         lanes[j] = 0
-    for i in range(n // LANES):
-        for j in range(LANES):
-            block[j] = exp_difference(x[i * LANES + j], top)
-        for j in range(LANES):
-            y[i * LANES + j] = block[j]
-            lanes[j] += block[j]
-    if n % LANES:
-        for j in range(LANES):
-            block[j] = x[n - n % LANES + j] if j < n % LANES else -<floating> INFINITY
-        for j in range(LANES):
-            block[j] = exp_difference(block[j], top)
-        for j in range(n % LANES):
-            y[n - n % LANES + j] = block[j]
-            lanes[j] += block[j]
-    return lane_sum(lanes)
+    for j in range(LANES):
+        block[j] = exp_difference(block[j], top)
+    for j in range(rest):
+        y[n - rest + j] = block[j]
+        lanes[j] = block[j]
+    return total + lane_sum(lanes)

@@ -74,7 +74,7 @@ cdef inline floating power_of_two(floating n) noexcept nogil:
 
 
 cdef inline floating nearest(floating x) noexcept nogil:
-    """The nearest integer, for |x| < 2^22: adding 1.5 * 2^23 (2^52) leaves no room for a fraction."""
+    """The nearest integer, for |x| < 2^22: adding 1.5 * 2^23 (2^52 in float64) leaves no room for a fraction."""
     if floating is float:
         return (x + <floating> 12582912.0) - <floating> 12582912.0
     else:
@@ -115,7 +115,7 @@ cdef inline floating with_sign(floating x, floating sign) noexcept nogil:
 
 
 cdef inline floating expm1_reduced(floating high, floating low, floating *n) noexcept nogil:
-    """exp(r) - 1 for high + low = n log(2) + r with |r| <= log(2) / 2; |low| is at most about |high| / 1000.
+    """exp(r) - 1 for high + low = n log(2) + r with |r| <= log(2) / 2.
 
     The product of n and the upper part of log(2) is exact, and so is the difference to `high` (Cody and Waite 1980).
     """
@@ -125,7 +125,7 @@ cdef inline floating expm1_reduced(floating high, floating low, floating *n) noe
         r = (high - n[0] * <floating> 0.693359375) + (low - n[0] * <floating> -2.12194440e-4)
         rest = quartic[floating](r, 0.5, 0.1666657342, 0.04166655016, 0.008363767023, 0.001392691806)
     else:
-        r = (high - n[0] * <floating> 6.93147180369123816490e-01) + (low - n[0] * <floating> 1.90821492927058770002e-10)
+        r = (high - n[0] * <floating> 0.693147180369123816490) + (low - n[0] * <floating> 1.90821492927058770002e-10)
         rest = line[floating](r, 0.000000276213242693136862, 0.0000000251013358547885218)
         rest = quartic[floating](
             r, 0.00138888889189189062, 0.000198412698643649319, 0.0000248015186722683542, 0.00000275572664423534248, rest
@@ -135,9 +135,12 @@ cdef inline floating expm1_reduced(floating high, floating low, floating *n) noe
 
 
 cdef inline floating exp_scaled(floating high, floating low, floating *scale) noexcept nogil:
-    """exp(high + low) / scale: what is multiplied by `scale` last is rounded once, even where it is subnormal."""
+    """exp(high + low) / scale, |low| much less than |high|. What is multiplied by `scale` last is rounded once.
+
+    Half of the exponent is in `scale`: 2^n alone may overflow, and where the result is subnormal it may round twice.
+    """
     cdef floating n, half
-    cdef floating y = <floating> 1 + expm1_reduced[floating](high, low, &n)
+    cdef floating y = <floating> 1 + expm1_reduced(high, low, &n)
     half = nearest(n * <floating> 0.5)
     scale[0] = power_of_two(n - half)
     return y * power_of_two(half)
@@ -149,17 +152,17 @@ cdef inline floating exp_(floating x) noexcept nogil:
         x = clip[floating](x, -110, 90)
     else:
         x = clip[floating](x, -760, 720)
-    x = exp_scaled[floating](x, 0, &scale)
+    x = exp_scaled[floating](x, -0.0, &scale)  # x + -0 is x for the compiler, x + 0 is not: x may be -0
     return x * scale
 
 
 cdef inline floating expm1_(floating x) noexcept nogil:
-    """exp(x) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)): 2^n alone could overflow."""
+    """exp(x) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)): 2^n alone may overflow."""
     cdef floating n, y, half
     if floating is float:
-        y = expm1_reduced[floating](clip[floating](x, -20, 89), 0, &n)  # n <= 128
+        y = expm1_reduced[floating](clip[floating](x, -20, 89), -0.0, &n)  # n <= 128
     else:
-        y = expm1_reduced[floating](clip[floating](x, -40, 710), 0, &n)  # n <= 1024
+        y = expm1_reduced[floating](clip[floating](x, -40, 710), -0.0, &n)  # n <= 1024
     half = power_of_two(n - <floating> 1)
     return y if n == 0 else <floating> 2 * (half * y + (half - <floating> 0.5))
 
@@ -332,7 +335,7 @@ cdef inline floating silu_(floating x) noexcept nogil:
         a = at_most[floating](abs(x), 110)  # beyond, |x| exp(-|x|) is 0
     else:
         a = at_most[floating](abs(x), 760)
-    return gated[floating](x, a, a, 0)
+    return gated[floating](x, a, a, 0.0)
 
 
 cdef inline floating silu_backward_(floating dy, floating x) noexcept nogil:
@@ -342,7 +345,7 @@ cdef inline floating silu_backward_(floating dy, floating x) noexcept nogil:
         a = at_most[floating](abs(x), 110)
     else:
         a = at_most[floating](abs(x), 760)
-    return dy * gated_backward[floating](x, a, a, 0, with_sign[floating](1, x))
+    return dy * gated_backward[floating](x, a, a, 0.0, with_sign[floating](1, x))
 
 
 cdef inline floating gelu_tanh_argument(floating a, floating *low) noexcept nogil:

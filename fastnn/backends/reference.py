@@ -368,9 +368,12 @@ def softmax_cross_entropy(y_pred, y_true, weight, loss, grad, *, label_smoothing
 
 
 def sparse_softmax_cross_entropy(y_pred, labels, weight, loss, grad, *, label_smoothing):
-    softmax_cross_entropy(
-        y_pred, np.eye(y_pred.shape[1])[labels], weight, loss, grad, label_smoothing=label_smoothing
-    )
+    """A label outside 0 ... c - 1 makes the loss NaN."""
+    classes = np.arange(y_pred.shape[1])
+    one_hot = (labels[:, None] == classes).astype(np.float64)
+    softmax_cross_entropy(y_pred, one_hot, weight, loss, grad, label_smoothing=label_smoothing)
+    if not np.isin(labels, classes).all():
+        loss[0] = np.nan
 
 
 # --- optimizers ------------------------------------------------------------------------------------------

@@ -34,9 +34,15 @@ def apply(name: str, *inputs: Any, out: Any = None, want: tuple[str, ...] = (), 
         The outputs; None for an op that updates its arguments in place.
     """
     op = TABLE[name]
+    if not params.keys() <= op.params.keys():
+        raise TypeError(f"{name}() got an unexpected keyword argument {min(params.keys() - op.params.keys())!r}")
+    if len(inputs) != len(op.inputs):
+        raise TypeError(f"{name}() takes {len(op.inputs)} arrays, got {len(inputs)}")
     params = {**op.params, **params}
     tensor = next((x for x in inputs if isinstance(x, Tensor)), None)
     recorded = tensor is not None
+    if recorded and out is not None:
+        checks.fail(ValueError, name, "out", "None while a program is recorded", type(out).__name__)
     results = _record(op, inputs, params, want, tensor) if recorded else _run(op, inputs, params, out, want, backend)
     outputs = tuple(o for o in results if o is not None)
     return outputs[0] if len(outputs) == 1 else outputs or None
@@ -126,5 +132,6 @@ def flat_out(out: Any, shape: tuple[int, ...], flat: tuple[int, ...], op: str) -
     if out is None:
         return None
     argument = TABLE["linear"].outputs[0]
-    checks.output(op, argument, out, shape, np.dtype(out.dtype) if hasattr(out, "dtype") else np.dtype(float), ())
+    dtype = np.dtype(getattr(out, "dtype", float)).newbyteorder("=")
+    checks.output(op, argument, out, shape, dtype, ())
     return out.reshape(flat)

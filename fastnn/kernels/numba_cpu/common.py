@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numba
-import numpy as np
 from numba import types
 from numba.extending import intrinsic
+from numpy import float64, uint64
 
 #: Compiles a kernel. Products may be contracted to FMA; no other rule of IEEE arithmetic is given up, so that NaN,
 #: infinities and subnormals keep their meaning. Division by zero gives an infinity instead of an exception.
@@ -27,25 +27,25 @@ CHUNK = 4096
 def share(n, part, parts):
     """Range of the elements 0..n-1 that belong to `part` of `parts`, starting at a multiple of BLOCK.
 
-    The bound below is always met. Stating it shows LLVM that no index is negative, without which it does not
-    vectorise (Numba's negative indices count from the end).
+    They are unsigned, so that Numba leaves out what it does for negative indices, which count from the end: it would
+    keep LLVM from vectorising the loop.
     """
     blocks = (n + BLOCK - 1) // BLOCK
     start = min(blocks * part // parts * BLOCK, n)
     stop = min(blocks * (part + 1) // parts * BLOCK, n)
-    return max(start, 0), stop
+    return uint64(start), uint64(stop)
 
 
 @inlined
 def share_rows(n, part, parts):
     """Range of the rows 0..n-1 that belong to `part` of `parts`."""
-    return max(n * part // parts, 0), n * (part + 1) // parts
+    return n * part // parts, n * (part + 1) // parts
 
 
 @inlined
 def doubles(workspace):
     """The workspace as float64 numbers, whatever the op's dtype."""
-    return workspace.view(np.float64)
+    return workspace.view(float64)
 
 
 @intrinsic

@@ -1,12 +1,13 @@
 """Losses with their gradients. The loss is the mean of the elements' losses (of the rows', for cross-entropy), each
 row's multiplied by its weight. Internally float64.
 
-Rows are taken in chunks of about CHUNK elements; phase 0 writes each chunk's sum into the workspace, phase 1 adds up.
+Phase 0 writes sums of losses into the workspace, phase 1 adds them up: one of each row where rows have weights and for
+cross-entropy, else one of each chunk of about CHUNK elements.
 """
 
 from __future__ import annotations
 
-from numpy import float64, nan
+from numpy import float64, nan, uint64
 
 from fastnn.kernels.numba_cpu import scalar
 from fastnn.kernels.numba_cpu.common import CHUNK, doubles, inlined, kernel, share_rows, summing
@@ -93,33 +94,22 @@ def _logistic_errors(p, t, grad, start, stop, scale, delta):
 
 
 @inlined
-def _rows_of_chunk(c):
-    return max(1, CHUNK // max(c, 1))
-
-
-@inlined
 def _elementwise(errors, p, t, weight, loss, grad, workspace, phase, part, parts, delta):
     """Both phases of a loss: `errors` sums a stretch of elements of the same weight and writes their gradients."""
     b, c = p.shape
-    rows = _rows_of_chunk(c)
+    rows = 1 if weight.size > 0 else max(1, CHUNK // max(c, 1))
     count = (b + rows - 1) // rows
     if phase == 1:
         if part == 0:
             loss[0] = sum_of_chunks(workspace, count) / float64(b * c)
         return
-    chunks = doubles(workspace)
-    first, last = share_rows(count, part, parts)
+    sums = doubles(workspace)
+    start, stop = share_rows(count, part, parts)
     flat_p, flat_t, flat_grad = p.ravel(), t.ravel(), grad.ravel()
-    for chunk in range(first, last):
-        start, stop = chunk * rows, min((chunk + 1) * rows, b)
-        if weight.size == 0:
-            total = errors(flat_p, flat_t, flat_grad, start * c, stop * c, 1 / float64(b * c), delta)
-        else:
-            total = 0.0
-            for i in range(start, stop):
-                w = float64(weight[i])
-                total += w * errors(flat_p, flat_t, flat_grad, i * c, (i + 1) * c, w / float64(b * c), delta)
-        chunks[chunk] = total
+    for i in range(start, stop):
+        w = float64(weight[i]) if weight.size > 0 else 1.0
+        first, last = uint64(i * rows * c), uint64(min((i + 1) * rows, b) * c)  # unsigned: see `share`
+        sums[i] = w * errors(flat_p, flat_t, flat_grad, first, last, w / float64(b * c), delta)
 
 
 @kernel
@@ -181,22 +171,16 @@ def _row_cross_entropy(x, targets, label, grad, i, scale, smoothing):
 def _cross_entropy(x, targets, labels, weight, loss, grad, workspace, smoothing, phase, part, parts):
     """Both phases; targets (b,c) or labels (b), the other one is empty."""
     b, c = x.shape
-    rows = _rows_of_chunk(c)
-    count = (b + rows - 1) // rows
     if phase == 1:
         if part == 0:
-            loss[0] = sum_of_chunks(workspace, count) / float64(b)
+            loss[0] = sum_of_chunks(workspace, b) / float64(b)
         return
-    chunks = doubles(workspace)
-    first, last = share_rows(count, part, parts)
-    for chunk in range(first, last):
-        total = 0.0
-        for i in range(chunk * rows, min((chunk + 1) * rows, b)):
-            w = float64(weight[i]) if weight.size > 0 else 1.0
-            label = labels[i] if labels.size > 0 else 0
-            if c > 0:
-                total += w * _row_cross_entropy(x, targets, label, grad, i, w / float64(b), smoothing)
-        chunks[chunk] = total
+    sums = doubles(workspace)
+    start, stop = share_rows(b, part, parts)
+    for i in range(start, stop):
+        w = float64(weight[i]) if weight.size > 0 else 1.0
+        label = labels[i] if labels.size > 0 else 0
+        sums[i] = w * _row_cross_entropy(x, targets, label, grad, i, w / float64(b), smoothing)
 
 
 @kernel
@@ -215,14 +199,9 @@ def sparse_softmax_cross_entropy(
     _cross_entropy(y_pred, y_pred[:0], labels, weight, loss, grad, workspace, label_smoothing, phase, part, parts)
 
 
-def _chunks(dims: dict, params: dict, itemsize: int, parts: int) -> int:
-    rows = max(1, CHUNK // max(dims["c"], 1))
-    return 8 * -(-dims["b"] // rows)
-
-
 KERNELS = {
     "mean_squared_error": mean_squared_error, "mean_absolute_error": mean_absolute_error, "huber": huber,
     "binary_cross_entropy": binary_cross_entropy, "softmax_cross_entropy": softmax_cross_entropy,
     "sparse_softmax_cross_entropy": sparse_softmax_cross_entropy,
 }  # fmt: skip
-WORKSPACE = dict.fromkeys(KERNELS, _chunks)
+WORKSPACE = dict.fromkeys(KERNELS, lambda dims, params, itemsize, parts: 8 * dims["b"])

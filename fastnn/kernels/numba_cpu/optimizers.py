@@ -60,13 +60,12 @@ def adam_update(
     correction_2 = 1 - beta_2**step if bias_correction != 0 else 1.0
     rest_1, rest_2, eps = T(1 - beta_1), T(1 - beta_2), T(epsilon)
     rate, root = T(learning_rate / correction_1), T(1 / sqrt(correction_2))
-    # Weight decay either shrinks the parameters or adds to the gradient.
-    shrink = T(1 - learning_rate * weight_decay if decoupled != 0 else 1.0)
-    decay = T(0.0 if decoupled != 0 else weight_decay)
-    largest = v_max.size > 0
+    apart, largest = decoupled != 0, v_max.size > 0
+    decay, shrink = T(weight_decay), T(1 - learning_rate * weight_decay)
     start, stop = share(p.size, part, parts)
     for i in range(start, stop):
-        slope = g[i] + decay * p[i]
+        old = p[i] * shrink if apart else p[i]
+        slope = g[i] if apart else g[i] + decay * old
         mean = m[i] + rest_1 * (slope - m[i])
         second = v[i] + rest_2 * (slope * slope - v[i])
         m[i] = mean
@@ -75,7 +74,7 @@ def adam_update(
             # A NaN in either stays.
             second = second if second > v_max[i] or second != second else v_max[i]
             v_max[i] = second
-        p[i] = p[i] * shrink - rate * mean / (sqrt(second) * root + eps)
+        p[i] = old - rate * mean / (sqrt(second) * root + eps)
 
 
 KERNELS = {"sgd_update": sgd_update, "rmsprop_update": rmsprop_update, "adam_update": adam_update}

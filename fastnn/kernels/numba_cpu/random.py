@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from numpy import uint64
 
-from fastnn.kernels.numba_cpu.common import BLOCK, inlined, kernel, share
+from fastnn.kernels.numba_cpu.common import inlined, kernel, share
 
+# Numba makes a float64 of a uint64 and an int64: all numbers here are unsigned.
+_ONE, _TWO, _THREE, _FOUR = uint64(1), uint64(2), uint64(3), uint64(4)
 _LOW = uint64(0xFFFFFFFF)
 _HALF = uint64(32)
 _MULTIPLIERS = uint64(0xD2511F53), uint64(0xCD9E8D57)
@@ -38,16 +40,17 @@ def dropout(x, y, rate, seed, stream, step, part, parts):
     key = uint64(seed)
     low, high = key & _LOW, key >> _HALF
     start, stop = share(x.size, part, parts)
-    for i in range(start, stop - 3, 4):
-        words = philox4x32(uint64(i >> 2), uint64(step), uint64(stream), low, high)
+    for block in range(start // _FOUR, stop // _FOUR):
+        words = philox4x32(block, uint64(step), uint64(stream), low, high)
+        i = _FOUR * block
         y[i] = x[i] * scale if words[0] >= threshold else T(0)
-        y[i + 1] = x[i + 1] * scale if words[1] >= threshold else T(0)
-        y[i + 2] = x[i + 2] * scale if words[2] >= threshold else T(0)
-        y[i + 3] = x[i + 3] * scale if words[3] >= threshold else T(0)
-    if stop % 4 != 0:
-        words = philox4x32(uint64(stop >> 2), uint64(step), uint64(stream), low, high)
-        for i in range(stop // 4 * 4, stop):
-            y[i] = x[i] * scale if words[i % 4] >= threshold else T(0)
+        y[i + _ONE] = x[i + _ONE] * scale if words[1] >= threshold else T(0)
+        y[i + _TWO] = x[i + _TWO] * scale if words[2] >= threshold else T(0)
+        y[i + _THREE] = x[i + _THREE] * scale if words[3] >= threshold else T(0)
+    # A last block of fewer elements.
+    words = philox4x32(stop // _FOUR, uint64(step), uint64(stream), low, high)
+    for i in range(stop - stop % _FOUR, stop):
+        y[i] = x[i] * scale if words[i % _FOUR] >= threshold else T(0)
 
 
 KERNELS = {"dropout": dropout}

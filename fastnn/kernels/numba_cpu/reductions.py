@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from numpy import float64
+from numpy import float64, uint64
 
 from fastnn.kernels.numba_cpu.bits import from_order_key, order_key
 from fastnn.kernels.numba_cpu.common import BLOCK, CHUNK, doubles, inlined, kernel, share, share_rows, summing
@@ -49,7 +49,7 @@ def column_sum(x, y, workspace, part, parts):
     total = doubles(workspace)
     start, stop = share(x.shape[1], part, parts)
     for first in range(start, stop, BLOCK):
-        last = min(first + BLOCK, stop)
+        last = min(first + uint64(BLOCK), stop)
         for j in range(first, last):
             total[j] = 0.0
         for i in range(x.shape[0]):
@@ -85,7 +85,8 @@ def sum_of_squares(x, y, workspace, phase, part, parts):
         chunks = doubles(workspace)
         start, stop = share_rows(count, part, parts)
         for i in range(start, stop):
-            chunks[i] = _chunk_of_squares(x, i * CHUNK, min((i + 1) * CHUNK, x.size))
+            first, last = i * CHUNK, min((i + 1) * CHUNK, x.size)
+            chunks[i] = _chunk_of_squares(x, uint64(first), uint64(last))  # unsigned: see `share`
     elif part == 0:
         y[0] = sum_of_chunks(workspace, count)
 

@@ -1,0 +1,171 @@
+"""The `cuda` backend: the kernels of `fastnn.kernels.numba_cuda` on one stream of the current device.
+
+Device arrays are numba-cuda's; any other array with a ``__cuda_array_interface__`` (CuPy, PyTorch) is taken without a
+copy. Calls are queued: only `to_host` waits for results. With ``NUMBA_ENABLE_CUDASIM=1`` Numba simulates the device.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib import import_module
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.backends.host import lay_out
+from fastnn.table import DTYPES, Op
+
+if TYPE_CHECKING:
+    from fastnn.program import Call, Program
+
+_PACKAGE = "fastnn.kernels.numba_cuda"
+_FAMILIES = ("elementwise", "reductions", "activations", "matmul", "losses", "optimizers", "random")
+_COMMAND = '`pip install "fastnn[cuda13]"` provides it, `"fastnn[cuda12]"` for drivers older than 580'
+
+
+def available() -> str | None:
+    """Why the backend cannot be used, with the command that provides it; None if it can."""
+    simulated = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+    if importlib.util.find_spec("numba" if simulated else "numba_cuda") is None:
+        return f"{'Numba' if simulated else 'numba-cuda'} is not installed; {_COMMAND}"
+    try:
+        shim = import_module(f"{_PACKAGE}.shim")
+    except ImportError as error:
+        return f"numba-cuda cannot be imported ({error}); {_COMMAND}"
+    if not shim.is_available():
+        return "no CUDA device and driver found, `nvidia-smi` would list them; NUMBA_ENABLE_CUDASIM=1 simulates one"
+    return None
+
+
+@cache
+def _gathered(name: str) -> dict[str, Any]:
+    """A dict that every family has, of all families together. Importing them imports Numba."""
+    return {op: value for f in _FAMILIES for op, value in getattr(import_module(f"{_PACKAGE}.{f}"), name).items()}
+
+
+def __getattr__(name: str) -> dict[str, Any]:
+    """`KERNELS`: the launcher of every op, by name. Numba is imported when it is first looked at."""
+    if name == "KERNELS":
+        return _gathered(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def workspace_size(op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> int:
+    """Float64 numbers of scratch memory that a call needs."""
+    size: Callable[[dict, dict, int], int] | None = _gathered("WORKSPACE").get(op.name)
+    return -(-size(dims, params, _floating(op, arrays).itemsize) // 8) if size else 0
+
+
+def _floating(op: Op, arrays: Sequence[Any]) -> np.dtype:
+    """The floating dtype of a call's arrays."""
+    pairs = zip(op.arguments, arrays, strict=True)
+    return np.dtype(next(x.dtype for argument, x in pairs if x is not None and not argument.integer))
+
+
+class CudaBackend:
+    """Kernels and memory of the current CUDA device."""
+
+    name = "cuda"
+    device = True
+
+    def __init__(self) -> None:
+        self.shim = import_module(f"{_PACKAGE}.shim")
+        self.kernels = _gathered("KERNELS")
+        self.stream = self.shim.new_stream()
+        # Calls share a workspace: those of one must be queued before those of the next.
+        self.lock = RLock()
+        self.workspace = self.empty((1,), np.float64)
+
+    def supports(self, op: str, dtype: str) -> bool:
+        return op in self.kernels and dtype in DTYPES
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An uninitialised device array; a MemoryError says how much memory is free."""
+        return self.shim.allocate(tuple(shape), np.dtype(dtype), self.stream)
+
+    def to_device(self, host: np.ndarray) -> Any:
+        array = self.empty(host.shape, host.dtype)
+        self.assign(array, host)
+        return array
+
+    def to_host(self, array: Any) -> np.ndarray:
+        return self.shim.to_host(array, self.stream)
+
+    def assign(self, array: Any, host: np.ndarray) -> None:
+        array.copy_to_device(np.ascontiguousarray(host).reshape(host.shape), stream=self.stream)
+
+    def present(self, op: Op, arrays: Sequence[Any]) -> list[Any]:
+        """Arrays as kernels take them: numba-cuda's own kind, and without elements for the absent ones."""
+        dtype = _floating(op, arrays).name
+        return [
+            self.shim.absent("int64" if argument.integer else dtype, len(argument.dims))
+            if array is None
+            else self.shim.device_array(array)
+            for argument, array in zip(op.arguments, arrays, strict=True)
+        ]
+
+    def launch(self, kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
+        """Queue one launch."""
+        self.shim.launch(kernel, blocks, threads, self.stream, arguments)
+
+    def run(self, op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> None:
+        with self.lock:
+            size = workspace_size(op, arrays, dims, params)
+            if size > self.workspace.size:
+                self.workspace = self.empty((size,), np.float64)
+            self.kernels[op.name](self.launch, self.present(op, arrays), self.workspace, dims, params)
+
+    def compile(self, program: Program) -> CudaReplay:
+        return CudaReplay(self, program)
+
+
+class CudaReplay:
+    """A program as a list of prepared launches on the backend's stream.
+
+    Inputs and outputs are copied into and out of arrays of the program's own, so that every launch has the same
+    arguments in every replay. Only calls with slots are prepared anew each time.
+    """
+
+    def __init__(self, backend: CudaBackend, program: Program) -> None:
+        self.backend = backend
+        ends = program.inputs + program.outputs
+        self.inputs = [backend.empty(t.shape, t.dtype) for t in program.inputs]
+        self.outputs = [backend.empty(t.shape, t.dtype) for t in program.outputs]
+        flat = lay_out(program, backend)
+        flat |= {t.buffer: own.reshape(t.size) for t, own in zip(ends, self.inputs + self.outputs, strict=True)}
+        size = max((workspace_size(c.op, c.arguments, c.dims, c.current_params()) for c in program.calls), default=0)
+        self.workspace = backend.empty((size,), np.float64)
+        self.steps: list[Callable[[], None]] = []
+        for call in program.calls:
+            views = [None if t is None else flat[t.buffer].reshape(t.shape) for t in call.arguments]
+            arrays = backend.present(call.op, views)
+            if any(value is not call.params[name] for name, value in call.current_params().items()):
+                self.steps.append(partial(self._queue, call, arrays, backend.launch))
+            else:
+                self._queue(call, arrays, self._prepare)
+
+    def _queue(self, call: Call, arrays: list[Any], launch: Callable[..., None]) -> None:
+        self.backend.kernels[call.op.name](launch, arrays, self.workspace, call.dims, call.current_params())
+
+    def _prepare(self, *launch: Any) -> None:
+        self.steps.append(partial(self.backend.launch, *launch))
+
+    def run(self, arrays: tuple[Any, ...]) -> None:
+        shim, stream = self.backend.shim, self.backend.stream
+        given = [shim.device_array(a) for a in arrays]
+        with self.backend.lock:
+            for own, array in zip(self.inputs, given[: len(self.inputs)], strict=True):
+                own.copy_to_device(array, stream=stream)
+            for step in self.steps:
+                step()
+            for own, array in zip(self.outputs, given[len(self.inputs) :], strict=True):
+                array.copy_to_device(own, stream=stream)
+
+
+def make() -> CudaBackend:
+    """The backend object."""
+    return CudaBackend()

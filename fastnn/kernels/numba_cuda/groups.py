@@ -1,0 +1,120 @@
+"""Reductions over groups of neighbouring threads of a block, and how work is cut into them.
+
+A group is `lanes` threads, a power of two; a block holds BLOCK // lanes groups. All threads of a block must call
+these functions together, since they meet at barriers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy import float64, int64
+
+from fastnn.kernels.numba_cuda.shim import cuda
+from fastnn.kernels.numba_cuda.sizes import BLOCK
+
+
+@cuda.jit(device=True)
+def group_sum(value, lanes):
+    """Sum of a float64 number over the group, in each of its threads."""
+    shared = cuda.shared.array(BLOCK, float64)
+    me = cuda.threadIdx.x
+    lane = me & (lanes - 1)
+    shared[me] = value
+    cuda.syncthreads()
+    half = lanes // 2
+    while half > 0:
+        if lane < half:
+            shared[me] += shared[me + half]
+        cuda.syncthreads()
+        half //= 2
+    total = shared[me - lane]
+    cuda.syncthreads()  # the next reduction uses the same memory
+    return total
+
+
+@cuda.jit(device=True)
+def larger(a, b):
+    """The larger of two numbers; NaN where either is NaN."""
+    return a if a >= b or a != a else b
+
+
+@cuda.jit(device=True)
+def group_max(value, lanes):
+    """Largest of the group's float64 numbers, NaN if there is one, in each of its threads."""
+    shared = cuda.shared.array(BLOCK, float64)
+    me = cuda.threadIdx.x
+    lane = me & (lanes - 1)
+    shared[me] = value
+    cuda.syncthreads()
+    half = lanes // 2
+    while half > 0:
+        if lane < half:
+            shared[me] = larger(shared[me], shared[me + half])
+        cuda.syncthreads()
+        half //= 2
+    largest = shared[me - lane]
+    cuda.syncthreads()
+    return largest
+
+
+@cuda.jit(device=True)
+def precedes(a, i, b, j):
+    """Whether element i of value a comes before element j of value b: larger first, NaN first of all, then by index."""
+    if a == b or (a != a and b != b):
+        return i < j
+    return a > b or a != a
+
+
+@cuda.jit(device=True)
+def group_argmax(value, index, lanes):
+    """Index of the element that precedes the group's others, in each of its threads."""
+    values = cuda.shared.array(BLOCK, float64)
+    indices = cuda.shared.array(BLOCK, int64)
+    me = cuda.threadIdx.x
+    lane = me & (lanes - 1)
+    values[me] = value
+    indices[me] = index
+    cuda.syncthreads()
+    half = lanes // 2
+    while half > 0:
+        if lane < half and precedes(values[me + half], indices[me + half], values[me], indices[me]):
+            values[me] = values[me + half]
+            indices[me] = indices[me + half]
+        cuda.syncthreads()
+        half //= 2
+    first = indices[me - lane]
+    cuda.syncthreads()
+    return first
+
+
+def lanes_for(size: int) -> int:
+    """Threads for a group that goes through `size` elements."""
+    return min(1 << max(size - 1, 0).bit_length(), BLOCK)
+
+
+def blocks_for(threads: int) -> int:
+    """Blocks that hold so many threads."""
+    return -(-threads // BLOCK)
+
+
+def elements(kernel: Any) -> Callable[..., None]:
+    """Launcher of a kernel with one thread for each element, parameters in the arrays' type."""
+
+    def launcher(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+        cast = arrays[0].dtype.type
+        launch(kernel, blocks_for(dims["n"]), BLOCK, *arrays, *(cast(v) for v in params.values()))
+
+    return launcher
+
+
+def rows(kernel: Any) -> Callable[..., None]:
+    """Launcher of a kernel with a group of threads for each row of an (o,r) array; nothing to do where r is 0."""
+
+    def launcher(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+        lanes = lanes_for(dims["r"])
+        if dims["r"] > 0:
+            launch(kernel, blocks_for(dims["o"] * lanes), BLOCK, *arrays, lanes)
+
+    return launcher

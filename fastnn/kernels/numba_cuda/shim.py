@@ -1,0 +1,105 @@
+"""The one place that knows numba-cuda, and whether it compiles or simulates (``NUMBA_ENABLE_CUDASIM=1``).
+
+Kernels get from here ``cuda`` and the mathematical functions. Compiled, these are libdevice's, in the type of their
+argument; simulated, they are NumPy's, which keep the type too, and give infinities and NaN where `math` raises.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import config
+from numba import cuda as numba_cuda
+from numba.cuda.cudadrv.driver import CudaAPIError
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+if SIMULATED:
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+    from numba.cuda.simulator.kernel import _get_kernel_context
+    from numpy import cos, exp, expm1, log, log1p, sin, sqrt, tanh
+    from numpy import power as pow
+
+    class _Simulated:
+        """`numba.cuda`, in kernels the simulator's stand-in for it.
+
+        The simulator puts its stand-in into the globals of the kernel's module, and for the time of a call into those
+        of a device function's module, where in some releases one thread takes it away from the others.
+        """
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(_get_kernel_context() or numba_cuda, name)
+
+        @staticmethod
+        def fma(a: Any, b: Any, c: Any) -> Any:
+            """a b + c, rounded once as on a device (in float64 nearly so: the simulator's own rounds twice)."""
+            wide = np.float64 if isinstance(a, np.float32) else np.longdouble
+            return type(a)(wide(a) * wide(b) + wide(c))
+
+    # What tells device arrays from others; the simulator's lack it.
+    FakeCUDAArray.__cuda_array_interface__ = property(lambda self: self._ary.__array_interface__)
+    cuda: Any = _Simulated()
+else:
+    from math import cos, exp, expm1, log, log1p, pow, sin, sqrt, tanh
+
+    cuda = numba_cuda
+
+__all__ = [
+    "SIMULATED", "absent", "allocate", "cos", "cuda", "device_array", "exp", "expm1", "is_available", "launch", "log", "log1p",
+    "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
+]  # fmt: skip
+
+
+def is_available() -> bool:
+    """Whether there is a device with a driver, or the simulator."""
+    return bool(numba_cuda.is_available())
+
+
+def new_stream() -> Any:
+    """A queue of launches and copies, executed in order."""
+    return numba_cuda.stream()
+
+
+def launch(kernel: Any, blocks: int, threads: int, stream: Any, arguments: tuple[Any, ...]) -> None:
+    """Queue one launch of a kernel on a one-dimensional grid."""
+    if blocks > 0:
+        kernel[blocks, threads, stream](*arguments)
+
+
+def allocate(shape: tuple[int, ...], dtype: Any, stream: Any) -> Any:
+    """An uninitialised device array.
+
+    Raises
+    ------
+    MemoryError
+        If the device has not enough free memory.
+    """
+    try:
+        return numba_cuda.device_array(shape, dtype, stream=stream)
+    except CudaAPIError as error:
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        free, total = numba_cuda.current_context().get_memory_info()
+        wanted = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        message = f"cuda: an array of {wanted:,} bytes does not fit: {free:,} of the device's {total:,} bytes are free"
+        raise MemoryError(message) from error
+
+
+@cache
+def absent(dtype: str, ndim: int) -> Any:
+    """An array without elements, which stands for an optional argument that is not there."""
+    return numba_cuda.device_array((0,) * ndim, dtype)
+
+
+def device_array(array: Any) -> Any:
+    """Any array that lives on the device as numba-cuda's own kind, without a copy."""
+    return array if hasattr(array, "copy_to_host") else numba_cuda.as_cuda_array(array)
+
+
+def to_host(array: Any, stream: Any) -> np.ndarray:
+    """A copy in main memory, after everything queued before is done."""
+    host = device_array(array).copy_to_host(stream=stream)
+    stream.synchronize()
+    return host

@@ -1,0 +1,57 @@
+"""What all tests share: the choice of backends, and a Numba cache of this session's own."""
+
+import os
+import shutil
+import tempfile
+import zlib
+
+import numpy as np
+import pytest
+
+# Numba reads the variable when it is first imported. A cache from an earlier session could hold stale code.
+_NUMBA_CACHE = None
+if "NUMBA_CACHE_DIR" not in os.environ:
+    _NUMBA_CACHE = os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="fastnn-numba-")
+
+from fastnn import backends
+from fastnn.table import DTYPES, TABLE
+
+#: What runs unless `--backend` says otherwise. The `cuda` backend has tests of its own, which use the simulator.
+CPU_BACKENDS = tuple(name for name in backends.MODULES if name != "cuda")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=tuple(backends.MODULES),
+        help="test this backend only (repeatable); by default all CPU backends",
+    )
+
+
+def pytest_unconfigure():
+    if _NUMBA_CACHE:
+        shutil.rmtree(_NUMBA_CACHE, ignore_errors=True)
+
+
+def backend_params(config):
+    """Names of the chosen backends as test parameters; those missing here are skipped with the reason."""
+    return [
+        pytest.param(name, marks=[pytest.mark.skip(reason=f"backend {name!r}: {reason}")] if reason else [])
+        for name, reason in ((n, backends.missing(n)) for n in config.getoption("--backend") or CPU_BACKENDS)
+    ]
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test with an argument `op`, `dtype` or `backend` once for each, unless the test says otherwise itself."""
+    own = " ".join(str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
+    for name in ("op", "dtype", "backend"):  # the backend varies fastest
+        if name in metafunc.fixturenames and name not in own.replace(",", " ").split():
+            values = {"op": TABLE, "dtype": DTYPES}.get(name) or backend_params(metafunc.config)
+            metafunc.parametrize(name, values)
+
+
+@pytest.fixture
+def rng(request):
+    """A random generator seeded by the test's name."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
