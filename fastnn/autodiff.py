@@ -126,7 +126,10 @@ def _sqrt(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
 def _copy(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
     """Sum over the repeated axes (stride 0), then put the others back into the order of their strides."""
     shape, strides = call.params["shape"], call.params["strides"]
-    repeated = tuple(a for a, s in enumerate(strides) if s == 0 and shape[a] != 1)
+    if not call.dims["m"]:
+        assert call.inputs[0] is not None
+        return (_zeros(call.inputs[0]),)
+    repeated = tuple(a for a, s in enumerate(strides) if s == 0 and shape[a] > 1)
     kept = [a for a in range(len(shape)) if a not in repeated]
     dx = ops.sum(dy.reshape(shape), repeated) if repeated else dy.reshape([shape[a] for a in kept])
     order = sorted(range(len(kept)), key=lambda i: -strides[kept[i]])

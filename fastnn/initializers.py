@@ -15,9 +15,9 @@ import numpy as np
 from fastnn import checks, registry
 
 
-def generator(*numbers: int) -> np.random.Generator:
-    """A counter-based generator (Philox) for a tuple of numbers such as (seed, layer, parameter)."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(numbers)))
+def generator(seed: int, *place: int) -> np.random.Generator:
+    """A counter-based generator (Philox) for a seed and a place of use, such as a parameter's number."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=place)))
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -44,7 +44,7 @@ class Registry(Generic[T]):
             spec = {"name": spec}
         if not isinstance(spec, dict):
             if isinstance(spec, type) or not isinstance(spec, self.base):
-                raise TypeError(f"{self.kind}: expected a name or a {self.base.__name__} object, got {spec!r}")
+                raise TypeError(f"{self.kind}: expected a name or an object of class {self.base.__name__}, got {spec!r}")
             return spec
         arguments = dict(spec)
         name = arguments.pop("name", None)

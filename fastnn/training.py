@@ -27,8 +27,8 @@ def same_length(op: str, x: np.ndarray, y: np.ndarray) -> None:
     """Check that there are rows, and as many targets."""
     if len(x) == 0:
         checks.fail(checks.DataError, op, "X", "at least one row", "none")
-    if len(x) != len(y):
-        checks.fail(checks.ShapeError, op, "y", f"{len(x)} rows", len(y))
+    if y.shape[:1] != x.shape[:1]:
+        checks.fail(checks.ShapeError, op, "y", f"{len(x)} rows", len(y) if y.ndim else "a number")
 
 
 def weights(op: str, sample_weight: Any, rows: int, dtype: Any) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Print the polynomial coefficients of `fastnn_ext/scalar.pxd`.
+"""Print the polynomial coefficients of `fastnn_ext/elementary.pxd`.
 
 Each function is interpolated at Chebyshev nodes in high precision, which comes within a factor of two or so of the
 minimax polynomial; the errors printed are relative to the function that the polynomial is part of, as powers of two.
@@ -8,7 +8,7 @@ Run: python tools/fit_polynomials.py
 
 from __future__ import annotations
 
-from mpmath import atanh, chebyfit, erfc, exp, inf, log, mp, mpf, nstr, pi, sqrt
+from mpmath import atanh, chebyfit, erfc, exp, log, mp, mpf, nstr, pi, sqrt
 
 mp.dps = 60
 
@@ -55,7 +55,7 @@ def main() -> None:
         digits = 10 if "32" in name else 18
         print(f"{name}: error 2^{nstr(log(error * weight, 2), 4)}, from the constant term up")
         for c in reversed(coefficients):
-            print("   ", nstr(c, digits, min_fixed=-inf, max_fixed=inf))
+            print("   ", nstr(c, digits))
 
 
 if __name__ == "__main__":

@@ -122,9 +122,10 @@ def shape_of(x: Any) -> tuple[int, ...]:
 def reshape_any(x: Any, shape: tuple[int, ...]) -> Any:
     """The same elements under another shape, of an array, tensor, number or nested list.
 
-    The result may be a view; an array that cannot be viewed that way is copied.
+    The result may be a view; an array that cannot be viewed that way is copied. Numbers and lists stay lists, which
+    take the dtype of the arrays beside them.
     """
-    return x.reshape(shape) if hasattr(x, "reshape") else np.reshape(x, shape)
+    return x.reshape(shape) if hasattr(x, "reshape") else np.reshape(x, shape).tolist()
 
 
 def flat_out(out: Any, shape: tuple[int, ...], flat: tuple[int, ...], op: str) -> Any:

@@ -96,8 +96,9 @@ def clip_by_global_norm(gradients: Sequence[Any], max_norm: float, *, backend: s
         The norm before.
     """
     checks.interval("clip_by_global_norm", "max_norm", max_norm, 0, float("inf"), "right")
-    total = norm(list(gradients), backend=backend)
     for g in gradients:
         checks.writable("clip_by_global_norm", "gradients", g)
+    total = norm(list(gradients), backend=backend)
+    for g in gradients:
         apply("clip_by_norm", g.reshape(-1), [total**2], max_norm=max_norm, backend=backend)
     return total

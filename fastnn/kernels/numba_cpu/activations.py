@@ -1,48 +1,44 @@
-"""Activations and their gradients; softmax and log_softmax over rows.
-
-The elementwise ones are inlined where they are called: `activate` calls them in place, and only where LLVM sees that
-both arrays are the same does it vectorise without a check for overlap (which would send it to the scalar loop).
-"""
+"""Activations and their gradients; softmax and log_softmax over rows."""
 
 from __future__ import annotations
 
 from numpy import float64
 
 from fastnn.kernels.numba_cpu import scalar
-from fastnn.kernels.numba_cpu.common import inlined, kernel, share, share_rows, summing
+from fastnn.kernels.numba_cpu.common import kernel, share, share_rows, summing
 from fastnn.kernels.numba_cpu.reductions import row_maximum, row_sum
 from fastnn.table import ACTIVATIONS
 
 LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS = range(len(ACTIVATIONS))
 
 
-@inlined
+@kernel
 def linear(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
         y[i] = x[i]
 
 
-@inlined
+@kernel
 def linear_backward(dy, y, dx, part, parts):
     linear(dy, dx, part, parts)
 
 
-@inlined
+@kernel
 def relu(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
         y[i] = scalar.relu(x[i])
 
 
-@inlined
+@kernel
 def relu_backward(dy, y, dx, part, parts):
     start, stop = share(dy.size, part, parts)
     for i in range(start, stop):
         dx[i] = scalar.relu_backward(dy[i], y[i])
 
 
-@inlined
+@kernel
 def leaky_relu(x, y, alpha, part, parts):
     a = x.dtype.type(alpha)
     start, stop = share(x.size, part, parts)
@@ -50,7 +46,7 @@ def leaky_relu(x, y, alpha, part, parts):
         y[i] = scalar.leaky_relu(x[i], a)
 
 
-@inlined
+@kernel
 def leaky_relu_backward(dy, y, dx, alpha, part, parts):
     a = y.dtype.type(alpha)
     start, stop = share(dy.size, part, parts)
@@ -58,7 +54,7 @@ def leaky_relu_backward(dy, y, dx, alpha, part, parts):
         dx[i] = scalar.leaky_relu_backward(dy[i], y[i], a)
 
 
-@inlined
+@kernel
 def elu(x, y, alpha, part, parts):
     a = x.dtype.type(alpha)
     start, stop = share(x.size, part, parts)
@@ -66,7 +62,7 @@ def elu(x, y, alpha, part, parts):
         y[i] = scalar.elu(x[i], a)
 
 
-@inlined
+@kernel
 def elu_backward(dy, y, dx, alpha, part, parts):
     a = y.dtype.type(alpha)
     start, stop = share(dy.size, part, parts)
@@ -74,84 +70,84 @@ def elu_backward(dy, y, dx, alpha, part, parts):
         dx[i] = scalar.elu_backward(dy[i], y[i], a)
 
 
-@inlined
+@kernel
 def gelu(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
         y[i] = scalar.gelu(x[i])
 
 
-@inlined
+@kernel
 def gelu_backward(dy, x, dx, part, parts):
     start, stop = share(dy.size, part, parts)
     for i in range(start, stop):
         dx[i] = scalar.gelu_backward(dy[i], x[i])
 
 
-@inlined
+@kernel
 def gelu_tanh(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
         y[i] = scalar.gelu_tanh(x[i])
 
 
-@inlined
+@kernel
 def gelu_tanh_backward(dy, x, dx, part, parts):
     start, stop = share(dy.size, part, parts)
     for i in range(start, stop):
         dx[i] = scalar.gelu_tanh_backward(dy[i], x[i])
 
 
-@inlined
+@kernel
 def silu(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
         y[i] = scalar.silu(x[i])
 
 
-@inlined
+@kernel
 def silu_backward(dy, x, dx, part, parts):
     start, stop = share(dy.size, part, parts)
     for i in range(start, stop):
         dx[i] = scalar.silu_backward(dy[i], x[i])
 
 
-@inlined
+@kernel
 def sigmoid(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
         y[i] = scalar.sigmoid(x[i])
 
 
-@inlined
+@kernel
 def sigmoid_backward(dy, y, dx, part, parts):
     start, stop = share(dy.size, part, parts)
     for i in range(start, stop):
         dx[i] = scalar.sigmoid_backward(dy[i], y[i])
 
 
-@inlined
+@kernel
 def tanh(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
         y[i] = scalar.tanh(x[i])
 
 
-@inlined
+@kernel
 def tanh_backward(dy, y, dx, part, parts):
     start, stop = share(dy.size, part, parts)
     for i in range(start, stop):
         dx[i] = scalar.tanh_backward(dy[i], y[i])
 
 
-@inlined
+@kernel
 def softplus(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
         y[i] = scalar.softplus(x[i])
 
 
-@inlined
+@kernel
 def softplus_backward(dy, y, dx, part, parts):
     start, stop = share(dy.size, part, parts)
     for i in range(start, stop):
@@ -160,25 +156,40 @@ def softplus_backward(dy, y, dx, part, parts):
 
 @kernel
 def activate(code, alpha, y):
-    """y (n) = f(y) in place, for the activation with this position in table.ACTIVATIONS."""
+    """y (n) = f(y) in place, for the activation with this position in table.ACTIVATIONS.
+
+    The loops are written again for one array: those above, which are compiled for two, would find that the arrays
+    overlap and take the elements one by one.
+    """
+    a = y.dtype.type(alpha)
+    start, stop = share(y.size, 0, 1)
     if code == RELU:
-        relu(y, y, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.relu(y[i])
     elif code == LEAKY_RELU:
-        leaky_relu(y, y, alpha, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.leaky_relu(y[i], a)
     elif code == ELU:
-        elu(y, y, alpha, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.elu(y[i], a)
     elif code == GELU:
-        gelu(y, y, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.gelu(y[i])
     elif code == GELU_TANH:
-        gelu_tanh(y, y, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.gelu_tanh(y[i])
     elif code == SILU:
-        silu(y, y, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.silu(y[i])
     elif code == SIGMOID:
-        sigmoid(y, y, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.sigmoid(y[i])
     elif code == TANH:
-        tanh(y, y, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.tanh(y[i])
     elif code == SOFTPLUS:
-        softplus(y, y, 0, 1)
+        for i in range(start, stop):
+            y[i] = scalar.softplus(y[i])
 
 
 @kernel

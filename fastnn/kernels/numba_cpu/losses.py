@@ -137,33 +137,37 @@ def binary_cross_entropy(y_pred, y_true, weight, loss, grad, workspace, phase, p
 
 
 @inlined
-def _target(targets, label, i, j, smoothing, c):
-    """Smoothed target j of row i: of distributions (b,c), or of a label where there are none."""
-    t = float64(targets[i, j]) if targets.size > 0 else (1.0 if j == label else 0.0)
-    return t * (1.0 - smoothing) + smoothing / c
+def _target(targets, label, i, j):
+    """Target j of row i: of distributions (b,c), or of a label where there are none."""
+    return float64(targets[i, j]) if targets.size > 0 else (1.0 if j == label else 0.0)
 
 
 @summing
 def _row_cross_entropy(x, targets, label, grad, i, scale, smoothing):
-    """-sum(t log softmax(x)) of row i, NaN for a wrong label; the gradient is (softmax(x) sum(t) - t) scale."""
+    """-sum(t log softmax(x)) of row i, NaN for a wrong label; the gradient is (softmax(x) sum(t) - t) scale.
+
+    Smoothing makes t (1 - smoothing) + smoothing / c of a target t.
+    """
     c = x.shape[1]
+    keep, fraction = 1.0 - smoothing, smoothing / c
     largest = row_maximum(x, i)
-    total, product, mass = 0.0, 0.0, 0.0
-    if not 0 <= label < c:
-        product = nan
+    total, mass, product = 0.0, 0.0, 0.0
     for j in range(c):
-        t = _target(targets, label, i, j, smoothing, c)
         e = scalar.exp_difference(x[i, j], largest)
         if grad.size > 0:
             grad[i, j] = e
+        t = _target(targets, label, i, j)
         total += e
-        product += t * (float64(x[i, j]) - largest)
         mass += t
+        product += (t * keep + fraction) * (float64(x[i, j]) - largest)
+    mass = mass * keep + smoothing
     if grad.size > 0:
         factor = mass / total
         for j in range(c):
-            t = _target(targets, label, i, j, smoothing, c)
+            t = _target(targets, label, i, j) * keep + fraction
             grad[i, j] = (grad[i, j] * factor - t) * scale
+    if targets.size == 0 and not 0 <= label < c:
+        return nan
     return scalar.log(total) * mass - product
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from numpy import uint64
+
 from fastnn.kernels.numba_cpu.activations import activate, activate_backward
 from fastnn.kernels.numba_cpu.common import kernel, merged, share_rows
 from fastnn.kernels.numba_cpu.microkernel import (
@@ -22,8 +24,8 @@ from fastnn.kernels.numba_cpu.reductions import column_sum
 DEPTH = 256
 BLOCK_PANELS = 16
 BLOCK_ROWS = BLOCK_PANELS * TILE_ROWS
-#: With at most this many rows a panel of B is used too few times to be worth a copy.
-DIRECT_ROWS = 96
+#: With at most this many rows a panel of B is used too few times to be worth a copy (one in ten faster at 64 rows).
+DIRECT_ROWS = 256
 
 
 class Product(NamedTuple):
@@ -58,24 +60,24 @@ def _packs_all(p):
 
 @kernel
 def _pack(source, start, lane_step, depth_step, count, depth, target, target_start, width):
-    """target[l * width + j] = source[j * lane_step + l * depth_step] for j < count, l < depth; one step is 1.
+    """target[d * width + j] = source[j * lane_step + d * depth_step] for j < count, d < depth; one step is 1.
 
     Where count < width, whatever follows in the source is copied too, or 0: nobody looks at what becomes of it.
     """
     size = lanes(source)
     for j0 in range(0, count, size):
-        for l0 in range(0, depth, 1 if lane_step == 1 else size):
-            x = start + j0 * lane_step + l0 * depth_step
-            y = target_start + l0 * width + j0
+        for d0 in range(0, depth, 1 if lane_step == 1 else size):
+            x = start + j0 * lane_step + d0 * depth_step
+            y = target_start + d0 * width + j0
             if lane_step == 1 and x + size <= source.size:
                 copy_vector(source, x, target, y)
-            elif lane_step != 1 and l0 + size <= depth and x + (size - 1) * lane_step + size <= source.size:
+            elif lane_step != 1 and d0 + size <= depth and x + (size - 1) * lane_step + size <= source.size:
                 transpose_block(source, x, lane_step, target, y, width)
             else:
-                for l in range(1 if lane_step == 1 else min(size, depth - l0)):
+                for d in range(1 if lane_step == 1 else min(size, depth - d0)):
                     for j in range(size):
-                        element = source[x + j * lane_step + l] if j < count - j0 else 0
-                        target[y + l * width + j] = element
+                        element = source[x + j * lane_step + d] if j < count - j0 else 0
+                        target[y + d * width + j] = element
 
 
 @kernel
@@ -114,31 +116,31 @@ def _multiply_panel(p, block, edge, row0, rows, depth0, depth, panel):
     width, _ = _panels(p.n, p.b)
     cols = min(width, p.n - panel * width)
     whole = cols == width
+    vectors = 1 if cols <= lanes(p.b) else 2
     add = p.accumulate or depth0 > 0
     b, b_start, b_step = p.workspace, p.panels + panel * width * p.k + depth0 * width, width
     if whole and not _packs_all(p):
         b, b_start, b_step = p.b, depth0 * p.n + panel * width, p.n
     row = 0
     while row < rows:
-        a_start = block + row // TILE_ROWS * PANEL_ROWS * depth + row % TILE_ROWS
-        c_start = (row0 + row) * p.n + panel * width
-        x, x_start, x_step = p.c, c_start, p.n
+        left = rows - row
+        count = TILE_ROWS if left >= TILE_ROWS else (4 if left >= 4 else 1)
+        a, a_start = p.workspace, block + row // TILE_ROWS * PANEL_ROWS * depth + row % TILE_ROWS
+        target = (row0 + row) * p.n + panel * width
+        c, c_start, c_step = p.c, target, p.n
         if not whole:
             # The vectors of the last panel reach past the row's end: write to a buffer, copy what belongs.
-            x, x_start, x_step = p.workspace, edge, width
-        left = rows - row
-        done = TILE_ROWS if left >= TILE_ROWS else (4 if left >= 4 else 1)
-        vectors = 1 if cols <= lanes(b) else 2
+            c, c_start, c_step = p.workspace, edge, width
         _multiply_tile(
-            done, vectors, p.workspace, a_start, PANEL_ROWS, b, b_start, b_step, x, x_start, x_step, depth, add and whole
+            count, vectors, a, a_start, PANEL_ROWS, b, b_start, b_step, c, c_start, c_step, depth, add and whole
         )
         if not whole:
-            for i in range(done):
+            for i in range(count):
                 for j in range(cols):
-                    c = c_start + i * p.n + j
                     product = p.workspace[edge + i * width + j]
-                    p.c[c] = p.c[c] + product if add else product
-        row += done
+                    at = target + i * p.n + j
+                    p.c[at] = p.c[at] + product if add else product
+        row += count
 
 
 @merged
@@ -150,7 +152,7 @@ def _share(p, part, parts):
         start, stop = share_rows(tiles, part, parts)
         return min(start * TILE_ROWS, p.m), min(stop * TILE_ROWS, p.m), 0, panels
     start, stop = share_rows(panels, part, parts)
-    return 0, p.m, start, stop
+    return 0, p.m if start < stop else 0, start, stop
 
 
 @kernel
@@ -230,10 +232,10 @@ def dense(x, w, bias, y, pre, workspace, activation, alpha, phase, part, parts):
         _multiply_block(p, first, last - first, panel0, panel1, part)
         for i in range(first, last):
             if bias.size > 0:
-                for j in range(col0, col1):
+                for j in range(uint64(col0), uint64(col1)):
                     y[i, j] += bias[j]
             if pre.size > 0:
-                for j in range(col0, col1):
+                for j in range(uint64(col0), uint64(col1)):
                     pre[i, j] = y[i, j]
             if col1 - col0 < n:
                 activate(activation, alpha, flat[i * n + col0 : i * n + col1])

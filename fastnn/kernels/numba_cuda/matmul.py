@@ -39,7 +39,7 @@ def product(a, b, y, bias, pre, transpose_a, transpose_b, accumulate, activation
     lost = cuda.local.array(FRAGMENT, y.dtype)
     tiles = (n + TILE - 1) // TILE
     top, left = cuda.blockIdx.x // tiles * TILE, cuda.blockIdx.x % tiles * TILE
-    me = cuda.threadIdx.x
+    me = cuda.threadIdx.x & (THREADS - 1)  # shows the compiler that indices are not negative
     my_row, my_column = me // SIDE, me % SIDE
     for i in range(MICRO):
         for j in range(MICRO):
@@ -67,10 +67,12 @@ def product(a, b, y, bias, pre, transpose_a, transpose_b, accumulate, activation
                 inside = start + p < k and left + j < n
                 b_slice[p, j] = b[start + p, left + j] if inside else T(0)
         cuda.syncthreads()
-        for p in range(STEP):
+        p = 0
+        while p < STEP:  # unlike `range`, seen by the compiler to count from 0 to STEP
             for i in range(MICRO):
                 for j in range(MICRO):
                     partial[i, j] += a_slice[p, my_row + SIDE * i] * b_slice[p, my_column + SIDE * j]
+            p += 1
         cuda.syncthreads()
         if start // STEP % FOLD == FOLD - 1 or start + STEP >= k:
             for i in range(MICRO):

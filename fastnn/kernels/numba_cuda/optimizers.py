@@ -46,14 +46,15 @@ def rmsprop_update(p, g, square_avg, velocity, grad_avg, rate, rest, epsilon, mo
 
 
 @cuda.jit
-def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, shrink, decay):
-    """Kingma and Ba 2015, with AMSGrad where there is a `v_max` (n).
-
-    Weight decay either shrinks the parameters (AdamW, Loshchilov and Hutter 2019) or adds to the gradient.
-    """
+def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, decoupled, shrink, decay):
+    """Kingma and Ba 2015; `decoupled` is AdamW (Loshchilov and Hutter 2019); `v_max` (n) present is AMSGrad."""
     i = cuda.grid(1)
     if i < p.size:
-        slope = g[i] + decay * p[i]
+        value, slope = p[i], g[i]
+        if decoupled:
+            value *= shrink
+        else:
+            slope += decay * value
         mean = m[i] + rest_1 * (slope - m[i])
         second = v[i] + rest_2 * (slope * slope - v[i])
         m[i] = mean
@@ -62,7 +63,7 @@ def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, shrink, 
             # A NaN in either stays.
             second = second if second > v_max[i] or second != second else v_max[i]
             v_max[i] = second
-        p[i] = p[i] * shrink - rate * mean / (sqrt(second) * root + epsilon)
+        p[i] = value - rate * mean / (sqrt(second) * root + epsilon)
 
 
 def launch_sgd(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
@@ -80,15 +81,14 @@ def launch_rmsprop(launch: Callable, arrays: list, workspace: Any, dims: dict, p
 
 
 def launch_adam(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    cast = arrays[0].dtype.type
     rate, beta_1, beta_2, decay = (params[k] for k in ("learning_rate", "beta_1", "beta_2", "weight_decay"))
     corrected = bool(params["bias_correction"])
     correction_1 = 1 - beta_1 ** params["step"] if corrected else 1.0
     correction_2 = 1 - beta_2 ** params["step"] if corrected else 1.0
-    shrink, added = (1 - rate * decay, 0.0) if params["decoupled"] else (1.0, decay)
-    numbers = (
-        rate / correction_1, 1 - beta_1, 1 - beta_2, correction_2**-0.5, params["epsilon"], shrink, added,
-    )  # fmt: skip
-    launch(adam_update, blocks_for(dims["n"]), BLOCK, *arrays, *map(arrays[0].dtype.type, numbers))
+    numbers = map(cast, (rate / correction_1, 1 - beta_1, 1 - beta_2, correction_2**-0.5, params["epsilon"]))
+    weights = bool(params["decoupled"]), cast(1 - rate * decay), cast(decay)
+    launch(adam_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers, *weights)
 
 
 KERNELS = {"sgd_update": launch_sgd, "rmsprop_update": launch_rmsprop, "adam_update": launch_adam}

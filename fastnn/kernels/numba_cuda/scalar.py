@@ -194,6 +194,14 @@ def sigmoid(x):
 
 
 @cuda.jit(device=True)
+def sigmoid_slope(x):
+    """s (1 - s), s = sigmoid(x)."""
+    T = type(x)
+    e = exp(-abs(x))
+    return e / ((T(1) + e) * (T(1) + e))
+
+
+@cuda.jit(device=True)
 def sigmoid_backward(dy, y):
     return dy * y * (type(y)(1) - y)
 
@@ -216,8 +224,7 @@ def silu(x):
 @cuda.jit(device=True)
 def silu_backward(dy, x):
     """dy s (1 + x (1 - s)), s = sigmoid(x)."""
-    gate = sigmoid(x)
-    return dy * (gate + clip(x, -1000.0, 1000.0) * gate * (type(x)(1) - gate))
+    return dy * (sigmoid(x) + clip(x, -1000.0, 1000.0) * sigmoid_slope(x))
 
 
 @cuda.jit(device=True)
@@ -243,13 +250,14 @@ def gelu_tanh_backward(dy, x):
     T = type(x)
     a = clip(x, -40.0, 40.0)
     square = a * a * T(0.07135481627260025)
-    gate = sigmoid(a * (T(1.5957691216057308) + square))
-    return dy * (gate + a * gate * (T(1) - gate) * (T(1.5957691216057308) + T(3) * square))
+    z = a * (T(1.5957691216057308) + square)
+    return dy * (sigmoid(z) + a * sigmoid_slope(z) * (T(1.5957691216057308) + T(3) * square))
 
 
 @cuda.jit(device=True)
 def tanh_backward(dy, y):
-    return dy * (type(y)(1) - y * y)
+    T = type(y)
+    return dy * ((T(1) - y) * (T(1) + y))
 
 
 @cuda.jit(device=True)

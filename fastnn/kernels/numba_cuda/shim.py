@@ -6,6 +6,7 @@ argument; simulated, they are NumPy's, which keep the type too, and give infinit
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,19 @@ if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
     from numba.cuda.simulator.kernel import _get_kernel_context
     from numpy import cos, exp, expm1, log, log1p, sin, sqrt, tanh
-    from numpy import power as pow
+    from numpy import float_power as pow  # np.power of two scalars gives NaN for (-inf) ** 0.5
+
+    class _Shared:
+        """Shared memory, one array for each line that asks for it.
+
+        Two threads that reach a line at the same time get two arrays from the simulator.
+        """
+
+        @staticmethod
+        def array(shape: Any, dtype: Any) -> np.ndarray:
+            caller = sys._getframe(1)
+            line = caller.f_code.co_filename, caller.f_lineno
+            return _get_kernel_context().shared._allocations.setdefault(line, np.empty(shape, dtype))
 
     class _Simulated:
         """`numba.cuda`, in kernels the simulator's stand-in for it.
@@ -28,6 +41,8 @@ if SIMULATED:
         The simulator puts its stand-in into the globals of the kernel's module, and for the time of a call into those
         of a device function's module, where in some releases one thread takes it away from the others.
         """
+
+        shared = _Shared
 
         def __getattr__(self, name: str) -> Any:
             return getattr(_get_kernel_context() or numba_cuda, name)

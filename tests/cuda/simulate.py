@@ -1,0 +1,126 @@
+"""Run in a process of its own with NUMBA_ENABLE_CUDASIM=1: kernels in Numba's simulator, against expected values.
+
+Writes a JSON object to the file named on the command line: what is wrong with each op and dtype ("" if nothing) and the
+number of calls, and what is wrong with programs. The simulator runs every CUDA thread as a Python thread, so arrays, blocks and tiles are small;
+the kernels take the sizes of blocks and tiles as constants, and these are set before they are imported.
+"""
+
+import json
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
+
+import cases
+from cases import Case
+from expected import assert_close, expected, magnitude, tolerance
+from running import run
+from test_specials import combined, elementwise, injected
+
+import fastnn as fn
+from fastnn import backends
+from fastnn.kernels.numba_cuda import shim, sizes
+from fastnn.table import DTYPES, TABLE
+
+sizes.BLOCK, sizes.CHUNK, sizes.COLUMNS, sizes.ROWS = 8, 16, 4, 4
+sizes.TILE, sizes.STEP, sizes.MICRO, sizes.FOLD = 8, 4, 4, 2
+
+#: Sizes by the number of dimensions: zero, one, prime, a whole block and tile, and beyond a partial sum.
+cases.SIZES = {
+    1: [(0,), (1,), (8,), (19,), (37,)],
+    2: [(0, 3), (3, 0), (1, 1), (3, 5), (2, 19), (9, 4)],
+    3: [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (3, 5, 2), (8, 16, 8), (9, 19, 11)],
+}  # fmt: skip
+cases.COPIES = [(shape, view) for shape, view in cases.COPIES if np.prod(view.get("to", shape)) <= 60]
+#: All combinations of parameters and optional arguments are tried in this size of each, a few of them in the others.
+FULL, SOME = ((19,), (3, 5), (3, 5, 2)), 4
+
+
+def chosen(name: str, dtype: str) -> Iterator[Case]:
+    """Ordinary cases of an op, and some with special values."""
+    op = TABLE[name]
+    by_size: dict[tuple[int, ...], list[Case]] = {}
+    for case in cases.cases(name, dtype):
+        by_size.setdefault(tuple(case.dims[d] for d in op.dims if d != "one"), []).append(case)
+    for i, (size, group) in enumerate(by_size.items()):
+        step = 1 if size in FULL or name == "copy" else -(-len(group) // SOME)
+        yield from group[i % step :: step]
+    if name == "copy":
+        return
+    if elementwise(op):
+        for params in cases.parameters(op, {}):
+            case = combined(op, params, dtype)
+            n = case.dims["n"] // 5  # every combination once
+            yield replace(case, dims={"n": n}, inputs=tuple(x[:n] for x in case.inputs))
+    else:
+        names = [d for d in op.dims if d != "one"]
+        dims = dict(zip(names, FULL[len(names) - 1], strict=True)) | {"one": 1}
+        yield from injected(op, dims, cases.parameters(op, dims)[-1], dtype)
+
+
+def failures(name: str, dtype: str) -> tuple[str, int]:
+    """What is wrong with an op, and how often it was called."""
+    backend = backends.load("cuda")
+    allowed = tolerance(TABLE[name], "cuda", dtype)
+    count = 0
+    try:
+        for case in chosen(name, dtype):
+            count += 1
+            written = run(backend, case, dtype)
+            for argument, want in expected(case, dtype).items():
+                assert_close(f"{case}: {argument}", written[argument], want, allowed, magnitude(case))
+    except Exception:
+        return traceback.format_exc(), count
+    return "", count
+
+
+def training() -> str:
+    """What is wrong with a model's recorded programs: the same steps as on the reference backend, or ""."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((7, 5)), rng.integers(0, 3, 7)
+    losses, weights = {}, {}
+    for backend in ("reference", "cuda"):
+        layers = [fn.Dense(6, activation="gelu"), fn.Dropout(0.3), fn.Dense(4, activation="relu"), fn.Dense(3)]
+        model = fn.Sequential(layers, dtype="float64", backend=backend, seed=3)
+        model.compile(optimizer=fn.Adam(1e-2), loss="cross_entropy", clip_norm=0.5)
+        losses[backend] = [model.train_step(x, y) for _ in range(3)] + [model.train_step(x[:3], y[:3])]
+        weights[backend] = [model.predict(x), *model.get_weights()]
+    try:
+        np.testing.assert_allclose(losses["cuda"], losses["reference"], rtol=1e-12)
+        for got, want in zip(weights["cuda"], weights["reference"], strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
+    except AssertionError:
+        return traceback.format_exc()
+    return ""
+
+
+def exhausted() -> str:
+    """The error when device memory is exhausted."""
+    backend = backends.load("cuda")
+
+    def device_array(*_, **__):
+        raise shim.CudaAPIError(2, "Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+
+    whole, shim.numba_cuda.device_array = shim.numba_cuda.device_array, device_array
+    try:
+        backend.empty((3, 1000), np.float32)
+    except MemoryError as error:
+        return str(error)
+    finally:
+        shim.numba_cuda.device_array = whole
+    return "no error"
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # NumPy's, of overflow and NaN
+    # The simulator polls its threads at barriers, and keeps the interpreter from them for this long each time.
+    sys.setswitchinterval(1e-4)
+    results: dict = {f"{name} {dtype}": failures(name, dtype) for name in TABLE for dtype in DTYPES}
+    results |= {"training": training(), "exhausted": exhausted()}
+    Path(sys.argv[1]).write_text(json.dumps(results), encoding="utf-8")

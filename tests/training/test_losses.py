@@ -1,0 +1,308 @@
+"""Losses: values, gradients, weights, and what is refused. The kernels have tests of their own in conformance/."""
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+
+import fastnn as fn
+from fastnn import losses
+
+ROWS, CLASSES = 12, 5
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def smooth(t, amount):
+    return (1 - amount) * t + amount / t.shape[-1]
+
+
+def huber(e, delta):
+    return np.where(np.abs(e) <= delta, e * e / 2, delta * (np.abs(e) - delta / 2))
+
+
+#: By description: the loss, how targets are drawn, and its formula, the loss of each row.
+LOSSES = {
+    "mse": (fn.MeanSquaredError(), "numbers", lambda x, t: np.mean((x - t) ** 2, axis=1)),
+    "mae": (fn.MeanAbsoluteError(), "numbers", lambda x, t: np.mean(np.abs(x - t), axis=1)),
+    "huber": (fn.Huber(), "numbers", lambda x, t: np.mean(huber(x - t, 1.0), axis=1)),
+    "huber, narrow": (fn.Huber(delta=0.3), "numbers", lambda x, t: np.mean(huber(x - t, 0.3), axis=1)),
+    "binary": (
+        fn.BinaryCrossEntropy(),
+        "shares",
+        lambda x, t: -np.mean(t * np.log(sigmoid(x)) + (1 - t) * np.log(1 - sigmoid(x)), axis=1),
+    ),
+    "classes": (fn.CrossEntropy(), "distributions", lambda x, t: -np.sum(t * np.log(softmax(x)), axis=1)),
+    "classes, smoothed": (
+        fn.CrossEntropy(label_smoothing=0.2),
+        "distributions",
+        lambda x, t: -np.sum(smooth(t, 0.2) * np.log(softmax(x)), axis=1),
+    ),
+}
+
+
+def draw(rng, kind, dtype="float64"):
+    """Predictions and targets."""
+    x = rng.normal(size=(ROWS, CLASSES)).astype(dtype)
+    t = {
+        "numbers": rng.normal(size=(ROWS, CLASSES)),
+        "shares": rng.uniform(size=(ROWS, CLASSES)),
+        "distributions": rng.dirichlet(np.ones(CLASSES), ROWS),
+    }[kind]
+    return x, t.astype(dtype)
+
+
+@pytest.fixture(autouse=True)
+def on_backend(request):
+    """Tests with an argument `backend` run there: losses alone have no such argument."""
+    if "backend" not in request.fixturenames:
+        yield
+        return
+    with fn.use_backend(request.getfixturevalue("backend")):
+        yield
+
+
+@pytest.mark.parametrize("description", LOSSES)
+def test_value(backend, dtype, description, rng):
+    loss, kind, formula = LOSSES[description]
+    x, t = draw(rng, kind, dtype)
+    expected = formula(x.astype(np.float64), t.astype(np.float64)).mean()
+    found = loss(x, t)
+    assert type(found) is float
+    assert abs(found - expected) <= 8 * np.finfo(dtype).eps * abs(expected)
+
+
+@pytest.mark.parametrize("description", LOSSES)
+def test_gradient_is_that_of_the_value(backend, description, rng):
+    """Central differences in float64: their error is about 1e-10."""
+    loss, kind, _ = LOSSES[description]
+    x, t = draw(rng, kind)
+    found = loss.gradient(x, t)
+    assert found.shape == x.shape and found.dtype == x.dtype
+    step = 1e-5
+    for place in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[place] += step
+        down[place] -= step
+        assert abs((loss(up, t) - loss(down, t)) / (2 * step) - found[place]) < 1e-9
+
+
+@pytest.mark.parametrize("description", LOSSES)
+def test_sample_weights(backend, description, rng):
+    """Each row's loss is multiplied by its weight; the division is by the number of rows."""
+    loss, kind, formula = LOSSES[description]
+    x, t = draw(rng, kind)
+    w = rng.uniform(0, 3, ROWS)
+    w[3] = 0
+    assert np.isclose(loss(x, t, w), np.mean(w * formula(x, t)), rtol=1e-13)
+    assert np.allclose(loss.gradient(x, t, w), w[:, None] * loss.gradient(x, t), rtol=1e-13, atol=1e-17)
+    assert np.isclose(loss(x, t, np.ones(ROWS)), loss(x, t), rtol=1e-15)
+
+
+@pytest.mark.parametrize("description", LOSSES)
+def test_value_and_gradient_as_in_pytorch(backend, description, rng):
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    theirs = {
+        "mse": functional.mse_loss,
+        "mae": functional.l1_loss,
+        "huber": functional.huber_loss,
+        "huber, narrow": lambda x, t: functional.huber_loss(x, t, delta=0.3),
+        "binary": functional.binary_cross_entropy_with_logits,
+        "classes": functional.cross_entropy,
+        "classes, smoothed": lambda x, t: functional.cross_entropy(x, t, label_smoothing=0.2),
+    }[description]
+    loss, kind, _ = LOSSES[description]
+    x, t = draw(rng, kind)
+    leaf = torch.tensor(x, requires_grad=True)
+    value = theirs(leaf, torch.tensor(t))
+    value.backward()
+    assert np.isclose(loss(x, t), value.item(), rtol=1e-13)
+    assert np.allclose(loss.gradient(x, t), leaf.grad.numpy(), rtol=1e-12, atol=1e-16)
+
+
+# --- cross-entropy ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_labels_one_hot_and_pytorch_agree(backend, smoothing, rng):
+    x, labels = rng.normal(size=(ROWS, CLASSES)), rng.integers(0, CLASSES, ROWS)
+    one_hot = np.eye(CLASSES)[labels]
+    loss = fn.CrossEntropy(label_smoothing=smoothing)
+    value, slope = loss(x, labels), loss.gradient(x, labels)
+    for same in (one_hot, one_hot.astype(int), one_hot.astype(bool), labels[:, None], labels.astype(float), list(labels)):
+        assert np.isclose(loss(x, same), value, rtol=1e-14)
+        assert np.allclose(loss.gradient(x, same), slope, rtol=1e-13, atol=1e-17)
+    torch = pytest.importorskip("torch")
+    leaf = torch.tensor(x, requires_grad=True)
+    theirs = torch.nn.functional.cross_entropy(leaf, torch.tensor(labels), label_smoothing=smoothing)
+    theirs.backward()
+    assert np.isclose(value, theirs.item(), rtol=1e-13)
+    assert np.allclose(slope, leaf.grad.numpy(), rtol=1e-12, atol=1e-16)
+
+
+def test_cross_entropy_to_the_last_digits(backend, dtype):
+    """Small losses: a probability close to 1 must not cancel."""
+    x = np.array([[30.0, 0.0, -5.0], [0.5, 12.0, 0.25], [-3.0, -2.0, 9.5]], dtype)
+    with mp.workdps(50):
+        each = [mp.log(sum(mp.exp(mpf(float(v)) - mpf(float(row[k]))) for v in row)) for k, row in enumerate(x)]
+        expected = float(sum(each) / 3)
+    assert abs(fn.CrossEntropy()(x, np.arange(3)) - expected) <= 8 * np.finfo(dtype).eps * abs(x).max()
+
+
+def test_large_logits(backend, dtype):
+    """Logits of +-1e4: a naive exponential overflows."""
+    x = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4], [0.0, -1e4, -1e4]], dtype)
+    loss = fn.CrossEntropy()
+    right = loss(x, [0, 1, 0])
+    assert np.isclose(right, np.log(2) / 3, rtol=1e-6)
+    assert loss(x, [1, 0, 2]) == pytest.approx((2e4 + 2e4 + np.log(2) + 1e4) / 3, rel=1e-6)
+    assert np.allclose(loss.gradient(x, [0, 1, 0]) * 3, [[0, 0, 0], [0, -0.5, 0.5], [0, 0, 0]], atol=1e-7)
+    binary = fn.BinaryCrossEntropy()
+    logits = np.array([[1e4], [-1e4], [1e4], [-1e4]], dtype)
+    targets = np.array([1, 0, 0, 1])
+    assert binary(logits, targets) == pytest.approx(5e3, rel=1e-7)
+    assert np.array_equal(binary.gradient(logits, targets) * 4, np.array([[0], [0], [1], [-1]], dtype))
+
+
+def test_each_position_of_a_sequence_is_classified(backend, rng):
+    """Logits (rows, time, classes): the mean is over all positions, and a row's weight is that of its positions."""
+    x, labels, w = rng.normal(size=(4, 3, CLASSES)), rng.integers(0, CLASSES, (4, 3)), rng.uniform(0, 2, 4)
+    loss = fn.CrossEntropy()
+    flat = x.reshape(12, CLASSES), labels.reshape(12), np.repeat(w, 3)
+    assert np.isclose(loss(x, labels), loss(*flat[:2]), rtol=1e-14)
+    assert np.isclose(loss(x, np.eye(CLASSES)[labels], w), loss(*flat), rtol=1e-14)
+    assert np.allclose(loss.gradient(x, labels, w), loss.gradient(*flat).reshape(x.shape), rtol=1e-14)
+    assert np.isclose(fn.MeanSquaredError()(x, x * 2, w), np.mean(w[:, None, None] * x * x), rtol=1e-13)
+
+
+def test_a_column_of_targets(backend):
+    """Predictions (rows, 1) take targets of shape (rows,) as well."""
+    x, t = np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 1.0, 1.0])
+    for loss in (fn.MeanSquaredError(), fn.Huber(), fn.BinaryCrossEntropy()):
+        assert loss(x, t) == loss(x, t[:, None])
+        assert loss.gradient(x, t).shape == (3, 1)
+
+
+def test_nan_propagates(backend, dtype):
+    x = np.array([[1.0, np.nan], [0.0, 1.0]], dtype)
+    for loss in (fn.MeanSquaredError(), fn.MeanAbsoluteError(), fn.Huber(), fn.BinaryCrossEntropy(), fn.CrossEntropy()):
+        assert np.isnan(loss(x, np.eye(2)))
+
+
+def test_accepts_lists_and_every_layout(rng):
+    x = np.asfortranarray(rng.normal(size=(6, 4)))
+    x.setflags(write=False)
+    t = rng.normal(size=(12, 8))[::2, ::2]
+    assert fn.MeanSquaredError()(x, t) == fn.MeanSquaredError()(x.tolist(), t.tolist())
+    assert np.array_equal(fn.MeanSquaredError().gradient(x, t), fn.MeanSquaredError().gradient(x.copy(), t.copy()))
+
+
+# --- what is refused -------------------------------------------------------------------------------------
+
+
+LOGITS = np.zeros((3, 4))
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        ([0, 1, 4], fn.DataError, r"labels: expected integers from 0 to 3, got 0 to 4$"),
+        ([-1, 1, 3], fn.DataError, r"labels: expected integers from 0 to 3, got -1 to 3$"),
+        ([0.5, 1, 2], fn.DtypeError, r"y_true: expected integers, got float64$"),
+        ([0, 1, np.nan], fn.DtypeError, r"y_true: expected integers, got float64$"),
+        (["a", "b", "c"], fn.DtypeError, r"y_true: expected integers, got <U1$"),
+        (np.zeros((3, 5)), fn.ShapeError, r"y_true: expected labels of shape \(rows,\) or .*4\), got \(3, 5\)$"),
+        (np.zeros((3, 1, 1), int), fn.ShapeError, r"y_true: expected labels .*, got \(3, 1, 1\)$"),
+    ],
+)
+def test_bad_labels(labels, error, message):
+    for call in (fn.CrossEntropy(), fn.CrossEntropy().gradient):
+        with pytest.raises(error, match="^CrossEntropy: " + message):
+            call(LOGITS, labels)
+
+
+def test_other_number_of_labels_than_rows():
+    with pytest.raises(fn.ShapeError, match=r"cross_entropy: labels: expected shape \(3,\), got \(2,\)$"):
+        fn.CrossEntropy()(LOGITS, [0, 1])
+    with pytest.raises(fn.ShapeError, match=r"mean_squared_error: y_true: expected shape \(3, 4\), got \(2, 4\)$"):
+        fn.MeanSquaredError()(LOGITS, LOGITS[:2])
+
+
+def test_one_class_is_none():
+    with pytest.raises(fn.ShapeError, match=r"^CrossEntropy: y_pred: expected at least two classes, got \(3, 1\)$"):
+        fn.CrossEntropy()(LOGITS[:, :1], [0, 0, 0])
+
+
+def test_targets_of_another_shape():
+    for loss in (fn.MeanSquaredError(), fn.MeanAbsoluteError(), fn.Huber(), fn.BinaryCrossEntropy()):
+        name = type(loss).__name__
+        with pytest.raises(fn.ShapeError, match=rf"^{name}: y_true: expected rows of shape \(4,\), got \(3,\)$"):
+            loss(LOGITS, [0, 1, 0])
+
+
+@pytest.mark.parametrize("targets", [[2.0, 0, 0], [-0.1, 0, 0], [np.nan, 0, 0]])
+def test_targets_that_are_no_probabilities(targets):
+    with pytest.raises(fn.DataError, match=r"^BinaryCrossEntropy: y_true: expected targets from 0 to 1, got "):
+        fn.BinaryCrossEntropy()(LOGITS[:, :1], targets)
+
+
+@pytest.mark.parametrize("dtype_name", ["int64", "float16", "complex128"])
+def test_predictions_of_another_dtype(dtype_name):
+    with pytest.raises(fn.DtypeError, match=r"^MeanSquaredError: y_pred: expected float32 or float64, got "):
+        fn.MeanSquaredError()(LOGITS.astype(dtype_name), LOGITS)
+
+
+def test_predictions_without_rows():
+    with pytest.raises(fn.ShapeError, match=r"^MeanSquaredError: y_pred: expected at least one dimension, got \(\)$"):
+        fn.MeanSquaredError()(1.0, 2.0)
+    with pytest.raises(fn.DataError, match=r"^mean_squared_error: y_pred: expected at least one row and one column"):
+        fn.MeanSquaredError()(np.zeros((0, 4)), np.zeros((0, 4)))
+
+
+def test_weights_of_another_shape():
+    with pytest.raises(fn.ShapeError, match=r"^mean_squared_error: weight: expected shape \(b=3,\), got \(2,\)$"):
+        fn.MeanSquaredError()(LOGITS, LOGITS, [1, 1])
+    with pytest.raises(fn.DtypeError, match=r"^MeanSquaredError: sample_weight: expected float64 numbers, got <U1$"):
+        fn.MeanSquaredError()(LOGITS, LOGITS, ["a", "b", "c"])
+
+
+def test_arguments_out_of_range():
+    with pytest.raises(ValueError, match=r"^Huber: delta: expected a number in \(0, inf\), got 0$"):
+        fn.Huber(0)
+    with pytest.raises(ValueError, match=r"^CrossEntropy: label_smoothing: expected a number in \[0, 1\], got 1.5$"):
+        fn.CrossEntropy(label_smoothing=1.5)
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+
+def test_names():
+    assert type(losses.REGISTRY.get("mse")) is fn.MeanSquaredError
+    assert losses.REGISTRY.get({"name": "huber", "delta": 2.0}).delta == 2.0
+    assert losses.REGISTRY.describe(fn.CrossEntropy(0.1)) == {"name": "cross_entropy", "label_smoothing": 0.1}
+    with pytest.raises(ValueError, match=r"^loss: expected one of mean_squared_error, .*, got 'hinge_of_doom'$"):
+        losses.REGISTRY.get("hinge_of_doom")
+    for wrong in (fn.Huber, lambda p, t: 0.0, None):
+        with pytest.raises(TypeError, match=r"^loss: expected a name or an object of class Loss, got "):
+            losses.REGISTRY.get(wrong)
+
+
+def test_own_loss(backend):
+    """A user's loss is written in ops and differentiated."""
+
+    class Quartic(losses.Loss):
+        def record(self, y_pred, y_true, weight=None, *, gradient=False):
+            return fn.ops.mean((y_pred - y_true) ** 4.0)
+
+    x, y = np.linspace(-1, 1, 20)[:, None], np.linspace(-2, 2, 20)[:, None]
+    model = fn.Sequential([fn.Dense(1)], dtype="float64", backend=backend)
+    model.compile(fn.Adam(0.05), Quartic())
+    history = model.fit(x, y, epochs=200, batch_size=20, verbose=0).history["loss"]
+    assert history[-1] < 1e-2 * history[0]

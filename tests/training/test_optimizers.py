@@ -1,0 +1,340 @@
+"""Optimizers alone, on lists of arrays."""
+
+import numpy as np
+import pytest
+from peers import OPTIMIZERS, ours, pytorchs
+
+import fastnn as fn
+from fastnn import optimizers
+
+SHAPES = ((7,), (3, 5), (), (2, 1, 4), (0,))
+
+
+def quadratics(rng, dtype="float64"):
+    """Parameters, and a function of them that returns the gradients of sum(scale (p - goal)^2) / 2.
+
+    The goals are too far for 200 small steps. At a goal, rules that divide by the gradient's size jump to and fro, and
+    rounding errors decide the direction.
+    """
+    params = [np.array(rng.normal(size=shape), dtype) for shape in SHAPES]
+    goals = [p + np.array(rng.choice((-1, 1), p.shape) * rng.uniform(2.0, 4.0, p.shape), dtype) for p in params]
+    scales = [np.array(rng.uniform(0.1, 3.0, shape), dtype) for shape in SHAPES]
+
+    def gradients(at):
+        return [s * (p - g) for p, g, s in zip(at, goals, scales, strict=True)]
+
+    return params, gradients
+
+
+def largest_error(found, expected):
+    return max(np.abs(f - e).max(initial=0) for f, e in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("description", OPTIMIZERS)
+def test_quadratics_as_in_pytorch(backend, description, dtype, rng):
+    torch = pytest.importorskip("torch")
+    params, gradients = quadratics(rng, dtype)
+    theirs = [torch.tensor(p) for p in params]
+    optimizer, peer = ours(description), pytorchs(description, theirs)
+    with fn.use_backend(backend):
+        for _ in range(200):
+            for t, g in zip(theirs, gradients([t.numpy() for t in theirs]), strict=True):
+                t.grad = torch.tensor(g)
+            peer.step()
+            optimizer.update(params, gradients(params))
+    assert optimizer.iterations == 200
+    assert largest_error(params, [t.numpy() for t in theirs]) <= {"float32": 2e-5, "float64": 1e-10}[dtype]
+
+
+@pytest.mark.parametrize("description", OPTIMIZERS)
+def test_every_rule_descends(backend, description, rng):
+    params, gradients = quadratics(rng)
+    before = sum(np.sum(np.square(g)) for g in gradients(params))
+    optimizer = ours(description)
+    optimizer.learning_rate *= 10
+    with fn.use_backend(backend):
+        for _ in range(400):
+            optimizer.update(params, gradients(params))
+    assert sum(np.sum(np.square(g)) for g in gradients(params)) < 0.5 * before
+
+
+def test_adam_without_bias_correction():
+    p, g = np.zeros(3), np.array([1.0, -2.0, 0.5])
+    fn.Adam(0.1, bias_correction=False).update([p], [g])
+    assert np.allclose(p, -0.1 * 0.1 * g / (np.sqrt(0.001 * g * g) + 1e-8), rtol=1e-14)
+
+
+def test_weight_decay_of_adamw_is_decoupled():
+    """Without a gradient AdamW shrinks the parameters by a constant factor; Adam steps by the learning rate."""
+    p, q = np.full(2, 3.0), np.full(2, 3.0)
+    fn.AdamW(0.1, weight_decay=0.2).update([p], [np.zeros(2)])
+    fn.Adam(0.1, weight_decay=0.2).update([q], [np.zeros(2)])
+    assert np.allclose(p, 3.0 * (1 - 0.1 * 0.2), rtol=1e-15)
+    assert np.allclose(q, 3.0 - 0.1, rtol=1e-7)
+
+
+def test_accepts_lists_and_every_layout_of_gradients():
+    p = np.zeros((2, 3), np.float32)
+    fn.SGD(1.0).update([p], [[[1, 2, 3], [4, 5, 6]]])
+    assert np.array_equal(p, [[-1, -2, -3], [-4, -5, -6]])
+    g = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    g.setflags(write=False)
+    fn.SGD(1.0).update([p], [g])
+    assert np.array_equal(p, -np.arange(1, 7).reshape(2, 3) - np.arange(6).reshape(2, 3))
+
+
+def test_nothing_to_update():
+    optimizer = fn.Adam()
+    optimizer.update([], [])
+    assert optimizer.iterations == 1
+
+
+# --- learning rate and schedules -------------------------------------------------------------------------
+
+
+def test_schedule_gets_the_number_of_steps_done():
+    asked = []
+
+    def schedule(step):
+        asked.append(step)
+        return 1.0 / (step + 1)
+
+    optimizer = fn.SGD(schedule)
+    assert optimizer.learning_rate is schedule
+    asked.clear()
+    p = np.zeros(1)
+    for _ in range(4):
+        optimizer.update([p], [np.ones(1)])
+    assert asked == [0, 1, 2, 3]
+    assert np.isclose(p[0], -(1 + 1 / 2 + 1 / 3 + 1 / 4), rtol=1e-15)
+
+
+@pytest.mark.parametrize("description", ["sgd, momentum", "rmsprop", "adam", "adamw"])
+def test_schedule_as_in_pytorch(description, rng):
+    torch = pytest.importorskip("torch")
+    params, gradients = quadratics(rng)
+    theirs = [torch.tensor(p) for p in params]
+    optimizer, peer = ours(description), pytorchs(description, theirs)
+    rate = optimizer.learning_rate
+    optimizer.learning_rate = lambda step: rate * 0.97**step
+    schedule = torch.optim.lr_scheduler.LambdaLR(peer, lambda step: 0.97**step)
+    for _ in range(50):
+        for t, g in zip(theirs, gradients([t.numpy() for t in theirs]), strict=True):
+            t.grad = torch.tensor(g)
+        peer.step()
+        schedule.step()
+        optimizer.update(params, gradients(params))
+    assert largest_error(params, [t.numpy() for t in theirs]) <= 1e-10
+
+
+@pytest.mark.parametrize("rate", [-1e-3, float("nan"), float("inf")])
+def test_schedule_must_return_a_learning_rate(rate):
+    optimizer = fn.SGD(lambda step: 0.1 if step < 2 else rate)
+    p = np.zeros(1)
+    optimizer.update([p], [np.ones(1)])
+    optimizer.update([p], [np.ones(1)])
+    with pytest.raises(ValueError, match=r"SGD: learning_rate: expected a number in \[0.* got "):
+        optimizer.update([p], [np.ones(1)])
+    assert optimizer.iterations == 2 and np.isclose(p[0], -0.2)
+
+
+def test_learning_rate_can_be_set():
+    optimizer, p = fn.SGD(0.5), np.zeros(1)
+    optimizer.update([p], [np.ones(1)])
+    optimizer.learning_rate = 0.25
+    assert optimizer.learning_rate == 0.25
+    optimizer.update([p], [np.ones(1)])
+    assert p[0] == -0.75
+    optimizer.learning_rate = lambda step: 0.125 * step
+    optimizer.update([p], [np.ones(1)])
+    assert p[0] == -1.0
+    optimizer.learning_rate = 0
+    optimizer.update([p], [np.ones(1)])
+    assert p[0] == -1.0
+
+
+def test_learning_rate_reaches_recorded_programs(backend, rng):
+    """Setting it changes the next step of a program that has been recorded and compiled already."""
+    x, y = rng.normal(size=(8, 5)), rng.normal(size=(8, 2))
+    model = fn.Sequential([fn.Dense(2)], dtype="float64", backend=backend)
+    model.compile(fn.SGD(0.1), "mse")
+    model.train_step(x, y)
+    (program,) = model._programs.values()
+    replay = program.compile()
+    model.optimizer.learning_rate = 0.0
+    before = model.get_weights()
+    model.train_step(x, y)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    model.optimizer.learning_rate = lambda step: 0.1 * step
+    model.train_step(x, y)
+    assert not np.array_equal(before[0], model.get_weights()[0])
+    assert list(model._programs.values()) == [program] and program.compile() is replay
+
+
+# --- what is refused -------------------------------------------------------------------------------------
+
+
+def update(params, grads, optimizer=None):
+    """An update that must fail, and must leave everything as it was."""
+    optimizer = optimizer or fn.SGD(0.1)
+    before = [np.array(p) for p in params]
+    steps = optimizer.iterations
+    try:
+        optimizer.update(params, grads)
+    finally:
+        assert optimizer.iterations == steps
+        assert all(np.array_equal(p, b) for p, b in zip(params, before, strict=True))
+
+
+def test_lists_of_different_length():
+    with pytest.raises(fn.ShapeError, match=r"^SGD: grads: expected 2 arrays, got 1$"):
+        update([np.ones(2), np.ones(3)], [np.ones(2)])
+
+
+def test_gradient_of_another_shape():
+    """The second one: the first parameter must not have been updated."""
+    with pytest.raises(fn.ShapeError, match=r"^SGD: grads: expected shape \(3,\), got \(3, 1\)$"):
+        update([np.ones(2), np.ones(3)], [np.ones(2), np.ones((3, 1))])
+
+
+def test_gradient_of_another_dtype():
+    with pytest.raises(fn.DtypeError, match=r"^SGD: grads: expected float64 like the arrays before it, got float32$"):
+        update([np.ones(2), np.ones(3)], [np.ones(2), np.ones(3, np.float32)])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float16", "complex128", "object"])
+def test_parameters_of_another_dtype(dtype):
+    with pytest.raises(fn.DtypeError, match=r"^SGD: params: expected float32 or float64, got "):
+        update([np.ones(2), np.ones(3).astype(dtype)], [np.ones(2), np.ones(3)])
+
+
+def test_parameters_of_foreign_byte_order():
+    p = np.ones(3).astype(np.dtype(np.float64).newbyteorder())
+    with pytest.raises(fn.DtypeError, match="^SGD: params: expected native float64"):
+        update([p], [np.ones(3)])
+
+
+def test_parameters_that_are_lists():
+    with pytest.raises(fn.DtypeError, match=r"^SGD: params: expected an array to update in place, got list$"):
+        update([[1.0, 2.0]], [np.ones(2)])
+
+
+def test_read_only_parameters():
+    p = np.ones(3)
+    p.setflags(write=False)
+    with pytest.raises(fn.LayoutError, match=r"^SGD: params: expected an array that can be written, got a read-only"):
+        update([np.ones(2), p], [np.ones(2), np.ones(3)])
+
+
+def test_parameters_that_are_not_contiguous():
+    with pytest.raises(fn.LayoutError, match=r"^SGD: params: expected a C-contiguous array to write into"):
+        update([np.ones((4, 4))[:, :2]], [np.ones((4, 2))])
+
+
+def test_misaligned_parameters():
+    p = np.zeros(4 * 8 + 1, np.uint8)[1:].view(np.float64)
+    with pytest.raises(fn.LayoutError, match=r"^SGD: params: expected an aligned array"):
+        update([p], [np.ones(4)])
+
+
+def test_gradient_that_is_the_parameter():
+    p = np.ones(3)
+    with pytest.raises(fn.LayoutError, match=r"^SGD: grads: expected memory of its own"):
+        update([p], [p])
+
+
+def test_other_arrays_than_in_earlier_steps():
+    optimizer = fn.Adam()
+    optimizer.update([np.ones(3), np.ones(2)], [np.ones(3), np.ones(2)])
+    with pytest.raises(fn.ShapeError, match=r"^Adam: params: expected 2 arrays, got 1$"):
+        update([np.ones(3)], [np.ones(3)], optimizer)
+    with pytest.raises(fn.ShapeError, match=r"^Adam: params: expected 2 elements of float64 as in earlier steps"):
+        update([np.ones(3), np.ones(4)], [np.ones(3), np.ones(4)], optimizer)
+    with pytest.raises(fn.ShapeError, match=r"^Adam: params: expected 3 elements of float64 .* got 3 of float32$"):
+        p = [np.ones(3, np.float32), np.ones(2, np.float32)]
+        update(p, [np.ones_like(q) for q in p], optimizer)
+
+
+NUMBERS = {
+    "SGD": ("learning_rate", "momentum", "weight_decay"),
+    "RMSprop": ("learning_rate", "rho", "epsilon", "momentum", "weight_decay"),
+    "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"),
+    "AdamW": ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"),
+}
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, float("inf")])
+@pytest.mark.parametrize(("name", "argument"), [(n, a) for n, arguments in NUMBERS.items() for a in arguments])
+def test_hyper_parameters_out_of_range(name, argument, value):
+    with pytest.raises(ValueError, match=rf"^{name}: {argument}: expected a number in .*, got {value!r}$"):
+        getattr(fn, name)(**{argument: value})
+
+
+@pytest.mark.parametrize(("name", "argument"), [("SGD", "momentum"), ("Adam", "beta_1"), ("AdamW", "beta_2")])
+def test_one_is_no_decay(name, argument):
+    with pytest.raises(ValueError, match=rf"^{name}: {argument}: expected a number in \[0, 1\), got 1.0$"):
+        getattr(fn, name)(**{argument: 1.0})
+
+
+@pytest.mark.parametrize("value", ["0.1", None, [0.1]])
+def test_hyper_parameters_that_are_no_numbers(value):
+    with pytest.raises(TypeError, match=r"^SGD: learning_rate: expected a number, got "):
+        fn.SGD(value)
+    with pytest.raises(TypeError, match=r"^Adam: learning_rate: expected a number, got "):
+        fn.Adam().learning_rate = value
+
+
+def test_setter_refuses_what_the_constructor_refuses():
+    optimizer = fn.SGD(0.1)
+    with pytest.raises(ValueError, match=r"^SGD: learning_rate: expected a number in \[0, inf\), got -1$"):
+        optimizer.learning_rate = -1
+    assert optimizer.learning_rate == 0.1
+
+
+def test_nesterov_needs_momentum():
+    with pytest.raises(ValueError, match=r"^SGD: nesterov: expected a momentum above 0 with it, got 0.0$"):
+        fn.SGD(nesterov=True)
+
+
+# --- names and configurations ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("description", OPTIMIZERS)
+def test_configuration_makes_an_equal_optimizer(description):
+    optimizer = ours(description)
+    again = optimizers.REGISTRY.get(optimizers.REGISTRY.describe(optimizer))
+    assert type(again) is type(optimizer) and again.config() == optimizer.config()
+    assert eval(repr(optimizer), vars(fn.optimizers)).config() == optimizer.config()
+
+
+def test_names():
+    assert type(optimizers.REGISTRY.get("adamw")) is fn.AdamW
+    assert optimizers.REGISTRY.get({"name": "sgd", "momentum": 0.5}).momentum == 0.5
+    with pytest.raises(ValueError, match=r"^optimizer: expected one of sgd, rmsprop, adam, adamw, got 'adamx'$"):
+        optimizers.REGISTRY.get("adamx")
+    for wrong in (fn.Adam, 3, None, lambda p, g: None):
+        with pytest.raises(TypeError, match=r"^optimizer: expected a name or an object of class Optimizer, got "):
+            optimizers.REGISTRY.get(wrong)
+
+
+def test_own_optimizer():
+    """A user's subclass of the base class trains a model."""
+
+    class Halved(fn.SGD):
+        def numbers(self):
+            return {**super().numbers(), "momentum": 0.0}
+
+    class Plain(optimizers.Optimizer):
+        op = "sgd_update"
+
+        def states(self):
+            return (False,)
+
+        def numbers(self):
+            return {}
+
+    for optimizer in (Halved(0.1), Plain(0.1, 0.0)):
+        model = fn.Sequential([fn.Dense(1)], input_shape=(2,))
+        model.compile(optimizer, "mse")
+        before = model.train_step(np.eye(2), np.ones(2))
+        assert model.train_step(np.eye(2), np.ones(2)) < before
