@@ -10,7 +10,7 @@ from typing import Any
 #: Public names and the modules that define them; imported when first used.
 _NAMES = {
     "fastnn.autodiff": ("check_gradients", "grad", "trace", "value_and_grad"),
-    "fastnn.backends": ("available_backends", "use_backend"),
+    "fastnn.backends": ("available_backends", "to_device", "to_host", "use_backend"),
     "fastnn.threadcount": ("get_num_threads", "set_num_threads", "threads"),
     "fastnn.program": ("Program", "Tensor"),
     "fastnn.checks": ("DataError", "DtypeError", "LayoutError", "ShapeError", "UnsupportedOp"),

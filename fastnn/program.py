@@ -6,6 +6,7 @@ input, or a `Slot`: a named number (learning rate, step count) that stands for a
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -25,13 +26,14 @@ Kind = Literal["input", "constant", "state", "temporary", "output"]
 class Slot:
     """A number that programs read anew at every replay.
 
-    Programs that use it add the places where they keep its copy; setting `value` writes to all of them.
+    Programs that use it add the places where they keep its copy; setting `value` writes to all of them, as long as
+    the programs live.
     """
 
     def __init__(self, name: str, value: float) -> None:
         self.name = name
         self._value = float(value)
-        self._places: list[tuple[np.ndarray, int]] = []
+        self._places: list[tuple[weakref.ref[np.ndarray], int]] = []
 
     @property
     def value(self) -> float:
@@ -40,13 +42,16 @@ class Slot:
     @value.setter
     def value(self, value: float) -> None:
         self._value = float(value)
-        for array, index in self._places:
-            array[index] = self._value
+        for reference, index in self._places:
+            array = reference()
+            if array is not None:
+                array[index] = self._value
 
     def attach(self, array: np.ndarray, index: int) -> None:
         """Keep `array[index]` equal to the slot's value."""
         array[index] = self._value
-        self._places.append((array, index))
+        self._places = [place for place in self._places if place[0]() is not None]
+        self._places.append((weakref.ref(array), index))
 
     def __repr__(self) -> str:
         return f"Slot({self.name}={self._value:g})"

@@ -168,7 +168,8 @@ def _restored(config: dict[str, Any], tensors: dict[str, np.ndarray], backend: s
     from fastnn.model import Sequential
 
     described = [layers.REGISTRY.get(layer) for layer in config["layers"]]
-    model = Sequential(described, config["dtype"], backend, config["seed"], config["input_shape"])
+    model = Sequential(described, config["dtype"], backend, config["seed"])
+    model.build(config["input_shape"])
     model.extra = config["extra"]
     model.epochs_done = config["epochs_done"]
     model.set_weights([tensors[name] for name in model.parameter_names()])

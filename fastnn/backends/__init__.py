@@ -115,3 +115,19 @@ def use_backend(name: str) -> Iterator[None]:
         yield
     finally:
         _here.reset(token)
+
+
+def to_device(array: Any) -> Any:
+    """A copy of a host array on the CUDA device.
+
+    Raises
+    ------
+    RuntimeError
+        If the `cuda` backend cannot be used here.
+    """
+    return load("cuda").to_device(np.ascontiguousarray(array))
+
+
+def to_host(array: Any) -> np.ndarray:
+    """A device array as a NumPy array; one of NumPy's is returned as it is."""
+    return load("cuda").to_host(array) if checks.is_device_array(array) else np.asarray(array)
