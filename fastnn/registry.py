@@ -44,7 +44,8 @@ class Registry(Generic[T]):
             spec = {"name": spec}
         if not isinstance(spec, dict):
             if isinstance(spec, type) or not isinstance(spec, self.base):
-                raise TypeError(f"{self.kind}: expected a name or an object of class {self.base.__name__}, got {spec!r}")
+                expected = f"a name or an object of class {self.base.__name__}"
+                raise TypeError(f"{self.kind}: expected {expected}, got {spec!r}")
             return spec
         arguments = dict(spec)
         name = arguments.pop("name", None)

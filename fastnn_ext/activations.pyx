@@ -5,9 +5,10 @@ from cython cimport floating
 from fastnn_ext.activations cimport (
     ELU, GELU, GELU_TANH, LEAKY_RELU, LINEAR, RELU, SIGMOID, SILU, SOFTPLUS, TANH, map_backward, map_forward,
 )
-from fastnn_ext.rows cimport row_dot, row_exp, row_max, row_sum
-from fastnn_ext.scalar cimport exp_, log_
+from fastnn_ext.elementary cimport exp_
+from fastnn_ext.rows cimport NARROW, TILE, row_dot, row_sum
 from fastnn_ext.share cimport first
+from fastnn_ext.softmax cimport log_softmax_row, log_softmax_tile, softmax_row, softmax_tile
 
 
 cdef inline void forward(
@@ -29,145 +30,166 @@ cdef inline void backward(
 
 
 cdef void linear(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(LINEAR, 0, buffers, dims, part, parts)
 
 
 cdef void linear_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(LINEAR, 0, buffers, dims, part, parts)
 
 
 cdef void relu(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(RELU, 0, buffers, dims, part, parts)
 
 
 cdef void relu_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(RELU, 0, buffers, dims, part, parts)
 
 
 cdef void leaky_relu(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(LEAKY_RELU, <floating> params[0], buffers, dims, part, parts)
 
 
 cdef void leaky_relu_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(LEAKY_RELU, <floating> params[0], buffers, dims, part, parts)
 
 
 cdef void elu(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(ELU, <floating> params[0], buffers, dims, part, parts)
 
 
 cdef void elu_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(ELU, <floating> params[0], buffers, dims, part, parts)
 
 
 cdef void gelu(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(GELU, 0, buffers, dims, part, parts)
 
 
 cdef void gelu_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(GELU, 0, buffers, dims, part, parts)
 
 
 cdef void gelu_tanh(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(GELU_TANH, 0, buffers, dims, part, parts)
 
 
 cdef void gelu_tanh_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(GELU_TANH, 0, buffers, dims, part, parts)
 
 
 cdef void silu(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(SILU, 0, buffers, dims, part, parts)
 
 
 cdef void silu_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(SILU, 0, buffers, dims, part, parts)
 
 
 cdef void sigmoid(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(SIGMOID, 0, buffers, dims, part, parts)
 
 
 cdef void sigmoid_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(SIGMOID, 0, buffers, dims, part, parts)
 
 
 cdef void tanh(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(TANH, 0, buffers, dims, part, parts)
 
 
 cdef void tanh_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(TANH, 0, buffers, dims, part, parts)
 
 
 cdef void softplus(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     forward(SOFTPLUS, 0, buffers, dims, part, parts)
 
 
 cdef void softplus_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     backward(SOFTPLUS, 0, buffers, dims, part, parts)
 
 
 
 cdef void softmax(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (o,r) -> y (o,r): exp(x - m) / sum(exp(x - m)), m the row's maximum."""
     cdef Py_ssize_t n = dims[1]
-    cdef const floating *x
-    cdef floating *y
-    cdef floating factor
-    cdef Py_ssize_t i, j
-    for i in range(first(dims[0], 1, part, parts), first(dims[0], 1, part + 1, parts)):
-        x = &buffers[0][i * n]
-        y = &buffers[1][i * n]
-        factor = <floating> (1 / row_exp(x, row_max(x, n), y, n))
-        for j in range(n):
-            y[j] *= factor
+    cdef Py_ssize_t i = first(dims[0], 1, part, parts)
+    cdef Py_ssize_t stop = first(dims[0], 1, part + 1, parts)
+    if n <= NARROW:
+        while i < stop:
+            softmax_tile(&buffers[0][i * n], &buffers[1][i * n], min(<Py_ssize_t> TILE, stop - i), n)
+            i += TILE
+    while i < stop:
+        softmax_row(&buffers[0][i * n], &buffers[1][i * n], n)
+        i += 1
 
 
 cdef void softmax_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """dy (o,r), y (o,r) -> dx (o,r): y (dy - sum(dy y))."""
     cdef Py_ssize_t n = dims[1]
@@ -186,25 +208,25 @@ cdef void softmax_backward(
 
 
 cdef void log_softmax(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (o,r) -> y (o,r): x - m - log(sum(exp(x - m))), m the row's maximum."""
     cdef Py_ssize_t n = dims[1]
-    cdef const floating *x
-    cdef floating *y
-    cdef floating top, rest
-    cdef Py_ssize_t i, j
-    for i in range(first(dims[0], 1, part, parts), first(dims[0], 1, part + 1, parts)):
-        x = &buffers[0][i * n]
-        y = &buffers[1][i * n]
-        top = row_max(x, n)
-        rest = <floating> log_(row_exp(x, top, y, n))
-        for j in range(n):
-            y[j] = (x[j] - top) - rest
+    cdef Py_ssize_t i = first(dims[0], 1, part, parts)
+    cdef Py_ssize_t stop = first(dims[0], 1, part + 1, parts)
+    if n <= NARROW:
+        while i < stop:
+            log_softmax_tile(&buffers[0][i * n], &buffers[1][i * n], min(<Py_ssize_t> TILE, stop - i), n)
+            i += TILE
+    while i < stop:
+        log_softmax_row(&buffers[0][i * n], &buffers[1][i * n], n)
+        i += 1
 
 
 cdef void log_softmax_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """dy (o,r), y (o,r) -> dx (o,r): dy - exp(y) sum(dy)."""
     cdef Py_ssize_t n = dims[1]

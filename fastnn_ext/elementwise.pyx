@@ -10,7 +10,7 @@ from libc.math cimport sinf as sin_f32
 from libc.math cimport sqrt as sqrt_f64
 from libc.math cimport sqrtf as sqrt_f32
 
-from fastnn_ext.scalar cimport exp_, log_
+from fastnn_ext.elementary cimport exp_, log_
 from fastnn_ext.share cimport first
 
 cdef enum Operation:
@@ -30,7 +30,8 @@ cdef inline floating binary_formula(int code, floating a, floating b) noexcept n
     elif code == DIVIDE:
         return a / b
     elif code == MAXIMUM:
-        return a if a > b or a != a else b  # b where either is NaN, unless it is a that is
+        b = a if a > b else b  # NaN where b is
+        return a if a != a else b
     elif floating is float:
         return pow_f32(a, b)
     else:
@@ -82,73 +83,85 @@ cdef inline void unary(
 
 
 cdef void add(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     binary(ADD, buffers, dims, part, parts)
 
 
 cdef void subtract(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     binary(SUBTRACT, buffers, dims, part, parts)
 
 
 cdef void multiply(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     binary(MULTIPLY, buffers, dims, part, parts)
 
 
 cdef void divide(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     binary(DIVIDE, buffers, dims, part, parts)
 
 
 cdef void maximum(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     binary(MAXIMUM, buffers, dims, part, parts)
 
 
 cdef void power(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     binary(POWER, buffers, dims, part, parts)
 
 
 cdef void exp(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     unary(EXP, buffers, dims, part, parts)
 
 
 cdef void log(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     unary(LOG, buffers, dims, part, parts)
 
 
 cdef void sin(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     unary(SIN, buffers, dims, part, parts)
 
 
 cdef void cos(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     unary(COS, buffers, dims, part, parts)
 
 
 cdef void sqrt(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     unary(SQRT, buffers, dims, part, parts)
 
 
 cdef void maximum_backward(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """dy (n), a (n), b (n) -> da (n), db (n): the larger input takes the gradient, equal ones share it."""
     cdef const floating *dy = buffers[0]
@@ -166,7 +179,8 @@ cdef void maximum_backward(
 
 
 cdef void affine(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (n) -> y (n): x scale + shift."""
     cdef const floating *x = buffers[0]
@@ -202,7 +216,8 @@ cdef Py_ssize_t merge(const double *params, Py_ssize_t *shape, Py_ssize_t *strid
 
 
 cdef void copy(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (n) -> y (m): y[i0, ..., i7] = x[i0 s0 + ... + i7 s7]."""
     cdef Py_ssize_t shape[MAX_RANK]

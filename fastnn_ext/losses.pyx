@@ -5,10 +5,10 @@ Phase 0 writes sums of losses to the workspace, one per chunk of CHUNK elements 
 """
 
 from cython cimport floating
-from libc.math cimport NAN
 
-from fastnn_ext.rows cimport LANES, exp_difference, lane_sum, pair_sum, row_max
-from fastnn_ext.scalar cimport clip, exp_, log1p_, log_
+from fastnn_ext.cross_entropy cimport cross_entropy
+from fastnn_ext.elementary cimport clip, exp_, log1p_
+from fastnn_ext.rows cimport LANES, lane_sum, pair_sum
 from fastnn_ext.share cimport first
 
 cdef enum Loss:
@@ -73,7 +73,7 @@ cdef inline double chunk_loss(
     for j in range(LANES):
         lanes[j] = 0
         w[j] = 1
-    for i in range(start, stop - rest, 16):
+    for i in range(start, stop - rest, 32):
         if weight != NULL:
             for j in range(LANES):
                 w[j] = weight[row]
@@ -116,132 +116,45 @@ cdef inline void elementwise_loss(
         buffers[3][0] = <floating> (pair_sum(sums, chunks) / n)
 
 
-cdef inline void add_classes(
-    bint sparse, double keep, double share, const floating *x, floating top, const floating *y_true,
-    Py_ssize_t label, floating *e, double *lanes, Py_ssize_t count
-) noexcept nogil:
-    """LANES classes of a row: e = exp(x - top); sums of e, the targets t and t (x - top) go to `lanes`."""
-    cdef double t[LANES]
-    cdef double product[LANES]
-    cdef Py_ssize_t j
-    for j in range(LANES):
-        e[j] = exp_difference(x[j], top)
-        t[j] = ((1.0 if j == label else 0.0) if sparse else y_true[j]) * keep + share
-        product[j] = t[j] * (<double> x[j] - top)
-    for j in range(count):
-        lanes[j] += e[j]
-        lanes[LANES + j] += t[j]
-        lanes[2 * LANES + j] += product[j]
-
-
-cdef inline double row_loss(
-    bint sparse, double keep, double share, const floating *x, const floating *y_true, Py_ssize_t label,
-    double weight, floating *grad, Py_ssize_t n
-) noexcept nogil:
-    """log(sum(exp(x - m))) sum(t) - sum(t (x - m)), m = max(x); gradient (softmax(x) sum(t) - t) weight.
-
-    The targets t are y_true (n), or 1 at the label and 0 elsewhere, times `keep`, plus `share` (label smoothing).
-    """
-    cdef floating block_x[LANES]
-    cdef floating block_y[LANES]
-    cdef floating e[LANES]
-    cdef double lanes[3 * LANES]
-    cdef floating top = row_max(x, n)
-    cdef Py_ssize_t rest = n % LANES
-    cdef double total = 0
-    cdef double targets = 0
-    cdef double product = 0
-    cdef double factor
-    cdef Py_ssize_t start, i, j
-    for start in range(0, n, 512):
-        for j in range(3 * LANES):
-            lanes[j] = 0
-        for i in range(start, min(start + 512, n - rest), 16):
-            add_classes(sparse, keep, share, &x[i], top, x if sparse else &y_true[i], label - i, e, lanes, LANES)
-            if grad != NULL:
-                for j in range(LANES):
-                    grad[i + j] = e[j]
-        if start + 512 > n - rest and rest:
-            i = n - rest
-            for j in range(LANES):
-                block_x[j] = x[i + j] if j < rest else top
-                block_y[j] = y_true[i + j] if not sparse and j < rest else <floating> 0
-            add_classes(sparse, keep, share, block_x, top, block_y, label - i, e, lanes, rest)
-            if grad != NULL:
-                for j in range(rest):
-                    grad[i + j] = e[j]
-        total += lane_sum(lanes)
-        targets += lane_sum(&lanes[LANES])
-        product += lane_sum(&lanes[2 * LANES])
-    if grad != NULL:
-        factor = targets / total
-        for j in range(n):
-            grad[j] = <floating> (
-                (grad[j] * factor - (((1.0 if j == label else 0.0) if sparse else y_true[j]) * keep + share)) * weight
-            )
-    return log_(total) * targets - product
-
-
-cdef inline void cross_entropy(
-    bint sparse, floating **buffers, const Py_ssize_t *dims, double smoothing,
-    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
-) noexcept nogil:
-    """y_pred (b,c), y_true (b,c) or labels (b), weight (b) -> loss (one), grad (b,c); workspace: one loss per row."""
-    cdef Py_ssize_t rows = dims[0]
-    cdef Py_ssize_t n = dims[1]
-    cdef double *losses = <double *> buffers[5]
-    cdef double weight = 1
-    cdef Py_ssize_t label = -1
-    cdef Py_ssize_t i
-    if phase == 0:
-        for i in range(first(rows, 1, part, parts), first(rows, 1, part + 1, parts)):
-            if buffers[2] != NULL:
-                weight = buffers[2][i]
-            if sparse:
-                label = (<const long long *> buffers[1])[i]
-            losses[i] = weight * row_loss(
-                sparse, 1 - smoothing, smoothing / n, &buffers[0][i * n], NULL if sparse else &buffers[1][i * n], label,
-                weight / rows, NULL if buffers[4] == NULL else &buffers[4][i * n], n,
-            )
-            if sparse and not 0 <= label < n:
-                losses[i] = NAN
-    elif part == 0:
-        buffers[3][0] = <floating> (pair_sum(losses, rows) / rows)
-
-
 cdef void mean_squared_error(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     elementwise_loss(SQUARED_ERROR, 0, buffers, dims, phase, part, parts)
 
 
 cdef void mean_absolute_error(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     elementwise_loss(ABSOLUTE_ERROR, 0, buffers, dims, phase, part, parts)
 
 
 cdef void huber(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """e^2 / 2 for |e| <= delta, else delta (|e| - delta / 2) (Huber 1964)."""
     elementwise_loss(HUBER, params[0], buffers, dims, phase, part, parts)
 
 
 cdef void binary_cross_entropy(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     elementwise_loss(BINARY_CROSS_ENTROPY, 0, buffers, dims, phase, part, parts)
 
 
 cdef void softmax_cross_entropy(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     cross_entropy(False, buffers, dims, params[0], phase, part, parts)
 
 
 cdef void sparse_softmax_cross_entropy(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """A label outside 0 ... c - 1 makes the loss NaN."""
     cross_entropy(True, buffers, dims, params[0], phase, part, parts)

@@ -38,7 +38,8 @@ cdef inline void sgd(
 
 
 cdef void sgd_update(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """p (n), g (n), velocity (n)."""
     cdef Py_ssize_t start = first(dims[0], 64, part, parts)
@@ -82,7 +83,8 @@ cdef inline void rmsprop(
 
 
 cdef void rmsprop_update(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """p (n), g (n), square_avg (n), velocity (n), grad_avg (n) (Tieleman and Hinton 2012; centred: Graves 2013)."""
     cdef Py_ssize_t start = first(dims[0], 64, part, parts)
@@ -115,7 +117,7 @@ cdef inline void adam(
     cdef floating epsilon = <floating> params[3]
     cdef floating weight_decay = <floating> params[4]
     cdef floating shrink = <floating> (1 - params[0] * params[4])
-    cdef floating weight, slope, mean, second
+    cdef floating weight, slope, mean, second, largest
     cdef Py_ssize_t i
     for i in range(start, stop):
         if decoupled:
@@ -129,13 +131,16 @@ cdef inline void adam(
         m[i] = mean
         v[i] = second
         if amsgrad:
-            second = v_max[i] if v_max[i] > second or v_max[i] != v_max[i] else second
+            largest = v_max[i]
+            second = largest if largest > second else second
+            second = largest if largest != largest else second
             v_max[i] = second
         p[i] = weight - rate * mean / (root(second) * inverse_root + epsilon)
 
 
 cdef void adam_update(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """p (n), g (n), m (n), v (n), v_max (n).
 

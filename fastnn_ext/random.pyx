@@ -6,14 +6,14 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastnn_ext.share cimport first
 
 cdef enum:
-    COUNTERS = 16  # Philox counters treated together: constant, so that the rounds are vectorised
-    BLOCK = 64  # the elements that take their words
+    COUNTERS = 32  # Philox counters treated together, for the rounds to be vectorised
+    WORDS = 128
 
 
 cdef inline void philox(
     uint64_t counter, uint32_t step, uint32_t stream, uint32_t key_0, uint32_t key_1, uint32_t *words
 ) noexcept nogil:
-    """words (BLOCK): Philox4x32-10 of (counter + i low, high, step, stream), i < COUNTERS.
+    """words (WORDS): Philox4x32-10 of (counter + i low, high, step, stream), i < COUNTERS.
 
     Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
     """
@@ -46,30 +46,27 @@ cdef inline void philox(
 
 
 cdef void dropout(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (n) -> y (n): element e is dropped where word e % 4 of counter e // 4 is below rate 2^32."""
     cdef const floating *x = buffers[0]
     cdef floating *y = buffers[1]
-    cdef uint32_t words[BLOCK]
+    cdef uint32_t words[WORDS]
     cdef double rate = params[0]
     cdef uint64_t seed = <uint64_t> params[1]
     cdef uint32_t stream = <uint32_t> params[2]
     cdef uint32_t step = <uint32_t> params[3]
     cdef uint64_t threshold = <uint64_t> (rate * 4294967296.0)
     cdef floating scale = <floating> (1 / (1 - rate)) if rate < 1 else <floating> 0
-    cdef Py_ssize_t start = first(dims[0], BLOCK, part, parts)
-    cdef Py_ssize_t stop = first(dims[0], BLOCK, part + 1, parts)
-    cdef Py_ssize_t i, j
-    for i in range(start // BLOCK, stop // BLOCK):
-        philox(<uint64_t> i * COUNTERS, step, stream, <uint32_t> seed, <uint32_t> (seed >> 32), words)
-        for j in range(BLOCK):
-            y[i * BLOCK + j] = x[i * BLOCK + j] * scale if words[j] >= threshold else <floating> 0
-    i = stop // BLOCK
-    if start < stop and stop % BLOCK:
-        philox(<uint64_t> i * COUNTERS, step, stream, <uint32_t> seed, <uint32_t> (seed >> 32), words)
-        for j in range(stop % BLOCK):
-            y[i * BLOCK + j] = x[i * BLOCK + j] * scale if words[j] >= threshold else <floating> 0
+    cdef Py_ssize_t i = first(dims[0], 64, part, parts)
+    cdef Py_ssize_t stop = first(dims[0], 64, part + 1, parts)
+    cdef Py_ssize_t j
+    while i < stop:
+        philox(<uint64_t> i // 4, step, stream, <uint32_t> seed, <uint32_t> (seed >> 32), words)
+        for j in range(min(<Py_ssize_t> WORDS, stop - i)):
+            y[i + j] = x[i + j] * scale if words[j] >= threshold else <floating> 0
+        i += WORDS
 
 
 #: Addresses of each op's kernels: float32, float64.

@@ -13,7 +13,8 @@ cdef enum:
 
 
 cdef void sum(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (o,r) -> y (o): the sum of each row."""
     cdef Py_ssize_t n = dims[1]
@@ -47,7 +48,8 @@ cdef inline void sum_columns(
 
 
 cdef void column_sum(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (r,o) -> y (o): the sum of each column."""
     cdef Py_ssize_t rows = dims[0]
@@ -62,7 +64,8 @@ cdef void column_sum(
 
 
 cdef void sum_of_squares(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (n) -> y (one); workspace: one sum per chunk."""
     cdef Py_ssize_t n = dims[0]
@@ -79,7 +82,8 @@ cdef void sum_of_squares(
 
 
 cdef void clip_by_norm(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """g (n), squared_norm (one): g *= min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_."""
     cdef floating *g = buffers[0]
@@ -91,7 +95,8 @@ cdef void clip_by_norm(
 
 
 cdef void argmax(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """x (o,r) -> y (o) int: the first largest element of each row; a NaN counts as the largest."""
     cdef Py_ssize_t n = dims[1]
@@ -108,7 +113,8 @@ cdef void argmax(
 
 
 cdef void count_equal(
-    floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
 ) noexcept nogil:
     """a (n) int, b (n) int -> y (one)."""
     cdef const long long *a = <const long long *> buffers[0]

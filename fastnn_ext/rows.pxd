@@ -1,23 +1,29 @@
-"""Sums and the like over a contiguous row.
+"""Sums, maxima and exponentials of rows.
 
-Without -ffast-math a compiler may not reorder a sum, so the order is written out: LANES running sums in float64 over
-BLOCK elements, added up in pairs, and the blocks' sums in pairs too. The rounding error hardly grows with the length.
+Without -ffast-math a compiler may not reorder a sum, so the order is written out. A long row is treated LANES
+elements at a time; its sums are LANES running sums in float64 over BLOCK elements, added up in pairs, so that rounding
+errors hardly grow with the length. Short rows are treated TILE at a time, transposed, with one row per vector lane.
+LANES and TILE are 32 because loops of up to 16 rounds are unrolled by the compiler before it looks for vectors.
 """
 
 from cython cimport floating
 from libc.math cimport INFINITY
 
-from fastnn_ext.scalar cimport exp_scaled
+from fastnn_ext.elementary cimport exp_scaled
 
 cdef enum:
-    LANES = 16
-    BLOCK = 512
-    BLOCKS = 64
+    LANES = 32
+    BLOCK = 1024  # elements
+    BLOCKS = 64  # whose sums are added in pairs
+    TILE = 32  # rows
+    NARROW = 32  # most columns of a tile
 
 
 cdef inline double lane_sum(double *lanes) noexcept nogil:
     """Sum of LANES numbers, which are overwritten."""
     cdef Py_ssize_t j
+    for j in range(16):
+        lanes[j] += lanes[j + 16]
     for j in range(8):
         lanes[j] += lanes[j + 8]
     for j in range(4):
@@ -38,18 +44,21 @@ cdef inline double pair_sum(double *x, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline double block_dot(bint alone, const floating *a, const floating *b, Py_ssize_t n) noexcept nogil:
-    """sum(a b), or sum(a) if a is `alone`, in LANES running sums."""
+    """sum(a b), or sum(a) if a is `alone`."""
     cdef double lanes[LANES]
+    cdef double total = 0
     cdef Py_ssize_t rest = n % LANES
     cdef Py_ssize_t i, j
-    for j in range(LANES):
-        lanes[j] = 0
-    for i in range(n // LANES):
+    if n >= LANES:
         for j in range(LANES):
-            lanes[j] += a[i * LANES + j] if alone else <double> a[i * LANES + j] * b[i * LANES + j]
-    for j in range(rest):
-        lanes[j] += a[n - rest + j] if alone else <double> a[n - rest + j] * b[n - rest + j]
-    return lane_sum(lanes)
+            lanes[j] = 0
+        for i in range(n // LANES):
+            for j in range(LANES):
+                lanes[j] += a[i * LANES + j] if alone else <double> a[i * LANES + j] * b[i * LANES + j]
+        total = lane_sum(lanes)
+    for j in range(n - rest, n):
+        total += a[j] if alone else <double> a[j] * b[j]
+    return total
 
 
 cdef inline double blocked_dot(bint alone, const floating *a, const floating *b, Py_ssize_t n) noexcept nogil:
@@ -57,10 +66,12 @@ cdef inline double blocked_dot(bint alone, const floating *a, const floating *b,
     cdef double total = 0
     cdef Py_ssize_t start = 0
     cdef Py_ssize_t k
+    if n <= BLOCK:
+        return block_dot(alone, a, b, n)
     while start < n:
         k = 0
         while k < BLOCKS and start < n:
-            sums[k] = block_dot(alone, &a[start], a if alone else &b[start], min(<Py_ssize_t> BLOCK, n - start))
+            sums[k] = block_dot(alone, &a[start], &b[start], min(<Py_ssize_t> BLOCK, n - start))
             start += BLOCK
             k += 1
         total += pair_sum(sums, k)
@@ -77,24 +88,26 @@ cdef inline double row_dot(const floating *a, const floating *b, Py_ssize_t n) n
     return blocked_dot(False, a, b, n)
 
 
+cdef inline floating larger(floating a, floating b) noexcept nogil:
+    """max(a, b) where neither is NaN; b where one is."""
+    return a if a > b else b
+
+
 cdef inline floating row_max(const floating *x, Py_ssize_t n) noexcept nogil:
     """The largest element that is not NaN, or minus infinity."""
     cdef floating lanes[LANES]
+    cdef floating top = -<floating> INFINITY
     cdef Py_ssize_t i, j
     for j in range(LANES):
-        lanes[j] = -<floating> INFINITY
+        lanes[j] = top
     for i in range(n // LANES):
         for j in range(LANES):
-            lanes[j] = x[i * LANES + j] if x[i * LANES + j] > lanes[j] else lanes[j]
+            lanes[j] = larger(x[i * LANES + j], lanes[j])
     for j in range(n % LANES):
-        lanes[j] = x[n - n % LANES + j] if x[n - n % LANES + j] > lanes[j] else lanes[j]
-    for j in range(8):
-        lanes[j] = lanes[j] if lanes[j] > lanes[j + 8] else lanes[j + 8]
-    for j in range(4):
-        lanes[j] = lanes[j] if lanes[j] > lanes[j + 4] else lanes[j + 4]
-    lanes[0] = lanes[0] if lanes[0] > lanes[2] else lanes[2]
-    lanes[1] = lanes[1] if lanes[1] > lanes[3] else lanes[3]
-    return lanes[0] if lanes[0] > lanes[1] else lanes[1]
+        lanes[j] = larger(x[n - n % LANES + j], lanes[j])
+    for j in range(LANES):
+        top = larger(lanes[j], top)
+    return top
 
 
 cdef inline floating exp_difference(floating x, floating top) noexcept nogil:
@@ -114,28 +127,64 @@ cdef inline floating exp_difference(floating x, floating top) noexcept nogil:
 
 
 cdef inline double row_exp(const floating *x, floating top, floating *y, Py_ssize_t n) noexcept nogil:
-    """y = exp(x - top), and its sum."""
+    """y = exp(x - top), and its sum; y == x is allowed."""
     cdef floating block[LANES]
     cdef double lanes[LANES]
     cdef double total = 0
     cdef Py_ssize_t rest = n % LANES
     cdef Py_ssize_t start, i, j
-    for start in range(0, n, 512):
+    for start in range(0, n - rest, 1024):
         for j in range(LANES):
             lanes[j] = 0
-        for i in range(start, min(start + BLOCK, n - rest), 16):
+        for i in range(start, min(start + 1024, n - rest), 32):
             for j in range(LANES):
                 block[j] = exp_difference(x[i + j], top)
             for j in range(LANES):
                 y[i + j] = block[j]
                 lanes[j] += block[j]
         total += lane_sum(lanes)
-    for j in range(LANES):
-        block[j] = x[n - rest + j] if j < rest else -<floating> INFINITY
-        lanes[j] = 0
-    for j in range(LANES):
-        block[j] = exp_difference(block[j], top)
-    for j in range(rest):
-        y[n - rest + j] = block[j]
-        lanes[j] = block[j]
-    return total + lane_sum(lanes)
+    if rest:
+        for j in range(LANES):
+            block[j] = x[n - rest + j] if j < rest else top
+        for j in range(LANES):
+            block[j] = exp_difference(block[j], top)
+        for j in range(rest):
+            y[n - rest + j] = block[j]
+            total += block[j]
+    return total
+
+
+cdef inline void load_tile(const floating *x, Py_ssize_t rows, Py_ssize_t n, floating *tile) noexcept nogil:
+    """tile (n,TILE) = transposed x (rows,n), the last row standing in for those that are missing."""
+    cdef const floating *row
+    cdef Py_ssize_t i, j
+    for i in range(TILE):
+        row = &x[min(i, rows - 1) * n]
+        for j in range(n):
+            tile[j * TILE + i] = row[j]
+
+
+cdef inline void store_tile(const floating *tile, Py_ssize_t rows, Py_ssize_t n, floating *y) noexcept nogil:
+    """y (rows,n) = transposed tile (n,TILE)."""
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        for j in range(n):
+            y[i * n + j] = tile[j * TILE + i]
+
+
+cdef inline void tile_exp(
+    const floating *tile, Py_ssize_t n, floating *top, floating *e, double *total
+) noexcept nogil:
+    """top (TILE) = each row's maximum, e (n,TILE) = exp(tile - top), total (TILE) = each row's sum of e."""
+    cdef Py_ssize_t i, j
+    for i in range(TILE):
+        top[i] = -<floating> INFINITY
+        total[i] = 0
+    for j in range(n):
+        for i in range(TILE):
+            top[i] = larger(tile[j * TILE + i], top[i])
+    for j in range(n):
+        for i in range(TILE):
+            e[j * TILE + i] = exp_difference(tile[j * TILE + i], top[i])
+        for i in range(TILE):
+            total[i] += e[j * TILE + i]

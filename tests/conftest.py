@@ -13,8 +13,8 @@ _NUMBA_CACHE = None
 if "NUMBA_CACHE_DIR" not in os.environ:
     _NUMBA_CACHE = os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="fastnn-numba-")
 
-from fastnn import backends
-from fastnn.table import DTYPES, TABLE
+from fastnn import backends  # noqa: E402
+from fastnn.table import DTYPES, TABLE  # noqa: E402
 
 #: What runs unless `--backend` says otherwise. The `cuda` backend has tests of its own, which use the simulator.
 CPU_BACKENDS = tuple(name for name in backends.MODULES if name != "cuda")

@@ -83,54 +83,60 @@ def _adapter(op: str, dtype: str) -> Any:
     }
     # Numba keeps its cache beside the file that a function comes from; this file stands for the generated source.
     exec(compile(_source(TABLE[op], dtype), __file__, "exec"), namespace)
+    adapter = namespace["build"](_fingerprint())
     addresses, sizes = types.CPointer(types.intp), types.CPointer(types.intp)
     signature = types.void(addresses, sizes, types.intp, types.intp, types.intp, types.intp)
-    return numba.cfunc(signature, nopython=True, cache=True)(namespace["build"](_fingerprint()))
+    try:
+        return numba.cfunc(signature, nopython=True, cache=True)(adapter)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        # No folder may be written to: compile in every process.
+        return numba.cfunc(signature, nopython=True)(adapter)
 
 
 def _source(op: Op, dtype: str) -> str:
-    """Source of an op's adapter, for example (with `x` absent when its address is 0)
+    """Source of an op's adapter; for `relu` in float32, with the values of `array_at` and so on as globals,
 
+    def build(fingerprint):
         def relu_float32(buffers, dims, params, phase, part, parts):
-            x = array_at(buffers[0], (dims[0] * (buffers[0] != 0),), floating)
-            ...
+            fingerprint
+            numbers = array_at(params, (0,), number)
+            x = array_at(buffers[0], (dims[0],), floating)
+            y = array_at(buffers[1], (dims[0],), floating)
             kernel(x, y, part, parts)
+        return relu_float32
     """
-    flags, count = {}, 0
+    numbers, count = {}, 0
     for name, value in op.params.items():
-        flags[name] = f"numbers[{count}]"
-        count += len(value) if isinstance(value, tuple) else 1
-    lines = [f"numbers = array_at(params, ({count},), number)"]
-    names = [a.name for a in op.arguments]
+        width = len(value) if isinstance(value, tuple) else 1
+        numbers[name] = f"numbers[{count}:{count + width}]" if isinstance(value, tuple) else f"numbers[{count}]"
+        count += width
+    lines = ["fingerprint", f"numbers = array_at(params, ({count},), number)"]
     for i, argument in enumerate(op.arguments):
         kind = "integer" if argument.integer else "floating"
-        lines.append(f"{argument.name} = array_at(buffers[{i}], {_shape(op, argument, i, flags)}, {kind})")
+        lines.append(f"{argument.name} = array_at(buffers[{i}], {_shape(op, argument, i, numbers)}, {kind})")
+    names = [argument.name for argument in op.arguments]
     if op.name in _gathered("WORKSPACE"):
-        # Kernels know how much they asked for: the array says nothing about its length.
+        # Kernels know how much they asked for: this array's length says nothing.
         lines.append(f"workspace = array_at(buffers[{len(names)}], (1 << 40,), floating)")
         names.append("workspace")
-    count = 0
-    for value in op.params.values():
-        width = len(value) if isinstance(value, tuple) else 1
-        names.append(f"numbers[{count}:{count + width}]" if isinstance(value, tuple) else f"numbers[{count}]")
-        count += width
-    names += ["phase"] * (op.phases > 1) + ["part", "parts"]
+    names += [*numbers.values(), *["phase"] * (op.phases > 1), "part", "parts"]
     lines.append(f"kernel({', '.join(names)})")
-    body = "\n        ".join(lines)
+    name, body = f"{op.name}_{dtype}", "\n        ".join(lines)
     return (
         "def build(fingerprint):\n"
-        f"    def {op.name}_{dtype}(buffers, dims, params, phase, part, parts):\n"
-        "        fingerprint\n"
+        f"    def {name}(buffers, dims, params, phase, part, parts):\n"
         f"        {body}\n"
-        f"    return {op.name}_{dtype}\n"
+        f"    return {name}\n"
     )
 
 
-def _shape(op: Op, argument: Argument, i: int, flags: dict[str, str]) -> str:
-    """Expression of an argument's shape as stored: no elements when it is absent."""
+def _shape(op: Op, argument: Argument, i: int, numbers: dict[str, str]) -> str:
+    """Expression of the shape in which argument `i` is stored: no elements when it is absent."""
     sizes = [f"dims[{op.dims.index(d)}]" for d in argument.dims]
     if argument.transposed_by:
-        flag = flags[argument.transposed_by]
+        flag = numbers[argument.transposed_by]
         sizes = [f"({b} if {flag} else {a})" for a, b in zip(sizes, reversed(sizes), strict=True)]
     if argument.optional:
         sizes[0] += f" * (buffers[{i}] != 0)"

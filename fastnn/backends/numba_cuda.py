@@ -6,6 +6,7 @@ copy. Calls are queued: only `to_host` waits for results. With ``NUMBA_ENABLE_CU
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
@@ -32,13 +33,26 @@ def available() -> str | None:
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
     if importlib.util.find_spec("numba" if simulated else "numba_cuda") is None:
         return f"{'Numba' if simulated else 'numba-cuda'} is not installed; {_COMMAND}"
+    if not simulated and _device_count() == 0:
+        return "there is no CUDA device, or no driver for it (see `nvidia-smi`); NUMBA_ENABLE_CUDASIM=1 simulates one"
     try:
         shim = import_module(f"{_PACKAGE}.shim")
     except ImportError as error:
         return f"numba-cuda cannot be imported ({error}); {_COMMAND}"
     if not shim.is_available():
-        return "no CUDA device and driver found, `nvidia-smi` would list them; NUMBA_ENABLE_CUDASIM=1 simulates one"
+        return f"numba-cuda finds no NVVM, the compiler for the device; {_COMMAND}"
     return None
+
+
+def _device_count() -> int:
+    """CUDA devices of this machine, asked of the driver itself: importing Numba takes a second."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    return 0 if failed else count.value
 
 
 @cache

@@ -132,7 +132,10 @@ def copy_params(shape: tuple[int, ...], axes: tuple[int, ...] = (), to: tuple[in
 def presence(op: Op) -> list[frozenset[str]]:
     """Every choice of optional arguments, by name."""
     names = [a.name for a in op.arguments if a.optional]
-    return [frozenset(n for n, there in zip(names, c, strict=True) if there) for c in product((False, True), repeat=len(names))]
+    return [
+        frozenset(n for n, there in zip(names, c, strict=True) if there)
+        for c in product((False, True), repeat=len(names))
+    ]
 
 
 def sensible(op: Op, params: dict, present: frozenset[str]) -> bool:

@@ -1,8 +1,8 @@
 """Run in a process of its own with NUMBA_ENABLE_CUDASIM=1: kernels in Numba's simulator, against expected values.
 
 Writes a JSON object to the file named on the command line: what is wrong with each op and dtype ("" if nothing) and the
-number of calls, and what is wrong with programs. The simulator runs every CUDA thread as a Python thread, so arrays, blocks and tiles are small;
-the kernels take the sizes of blocks and tiles as constants, and these are set before they are imported.
+number of calls, and what is wrong with programs. The simulator runs every CUDA thread as a Python thread, so arrays,
+blocks and tiles are small; the kernels take the sizes of blocks and tiles as constants, set before they are imported.
 """
 
 import json

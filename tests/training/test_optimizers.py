@@ -210,7 +210,7 @@ def test_parameters_of_another_dtype(dtype):
 
 def test_parameters_of_foreign_byte_order():
     p = np.ones(3).astype(np.dtype(np.float64).newbyteorder())
-    with pytest.raises(fn.DtypeError, match="^SGD: params: expected native float64"):
+    with pytest.raises(fn.DtypeError, match=r"^SGD: params: expected native float64"):
         update([p], [np.ones(3)])
 
 

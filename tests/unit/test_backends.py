@@ -7,19 +7,12 @@ import threading
 
 import numpy as np
 import pytest
+from odd_arrays import FakeDeviceArray
 
 import fastnn as fn
 from fastnn import backends, checks
 from fastnn.backends import reference
 from fastnn.program import Program
-
-
-class FakeDeviceArray:
-    """An array that says it lives on a device."""
-
-    shape = (3,)
-    dtype = np.dtype(np.float32)
-    __cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (0, True), "version": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -152,12 +145,13 @@ def test_missing_names_the_command(backend_name, package, extra):
     """Without the package, in a fresh process where its import fails."""
     code = f"""
 import importlib.abc, importlib.util, sys
+gone = ("numba", "numba_cuda")
 class Blocked(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("numba", "numba_cuda"):
+        if name.split(".")[0] in gone:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name.split(".")[0] in ("numba", "numba_cuda") else find(name, package)
+importlib.util.find_spec = lambda name, package=None: None if name.split(".")[0] in gone else find(name, package)
 sys.meta_path.insert(0, Blocked())
 import fastnn as fn
 from fastnn import backends
@@ -178,11 +172,11 @@ except RuntimeError as error:
 def test_unsupported_op(monkeypatch):
     """An op that a backend lacks is an error; nothing else runs in its place."""
     monkeypatch.delitem(reference.KERNELS, "exp")
-    with pytest.raises(fn.UnsupportedOp, match="^exp: backend 'reference' has no kernel for float32$") as caught:
+    with pytest.raises(fn.UnsupportedOp, match=r"^exp: backend 'reference' has no kernel for float32$") as caught:
         fn.ops.exp(np.ones(3, np.float32), backend="reference")
     assert (caught.value.op, caught.value.backend, caught.value.dtype) == ("exp", "reference", "float32")
     assert isinstance(caught.value, NotImplementedError)
-    with pytest.raises(fn.UnsupportedOp, match="^exp: backend 'reference' has no kernel for float64$"):
+    with pytest.raises(fn.UnsupportedOp, match=r"^exp: backend 'reference' has no kernel for float64$"):
         fn.trace(fn.exp, np.ones(3), backend="reference")
 
 

@@ -32,7 +32,7 @@ def test_use_brings_numpy_only():
     """Nor does calling an op, differentiating, or asking which backends there are."""
     baseline = modules_after("import numpy")
     code = (
-        "import fastnn as fn\nfn.exp([1.0])\nfn.grad(lambda x: fn.sum(x * x))([1.0])\n"
+        "import fastnn as fn\nfn.exp([1.0])\nfn.grad(lambda x: fn.sum(x * x))(1.0)\n"
         "fn.ops.relu([1.0], backend='reference')\nfn.available_backends()"
     )
     extra = foreign(modules_after(code) - baseline)

@@ -1,6 +1,7 @@
 """The op table is complete: every op has kernels, a public name, a gradient rule where it says so."""
 
 import inspect
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -26,11 +27,13 @@ def test_kernels(op, backend):
     assert not kernels.supports("no_such_op", "float32")
 
 
-def test_kernels_are_the_table(backend):
-    """A backend's dict holds the table's ops and nothing else."""
-    backends.load(backend)
-    module = __import__(backends.MODULES[backend], fromlist=["KERNELS"])
-    assert set(module.KERNELS) == set(TABLE)
+@pytest.mark.parametrize("name", backends.MODULES)
+def test_kernels_are_the_table(name):
+    """A backend's dict holds the table's ops and nothing else, whether the backend can run here or not."""
+    package = {"numba": "numba", "cuda": "numba_cuda"}.get(name)
+    if package:
+        pytest.importorskip(package)
+    assert set(import_module(backends.MODULES[name]).KERNELS) == set(TABLE)
 
 
 def test_public_name(op):
@@ -64,7 +67,7 @@ def test_row(op):
     assert len({a.name for a in row.arguments}) == len(row.arguments)
     dims = dict.fromkeys(row.dims, 10)
     assert row.flop_count(dims) > 0
-    assert row.byte_count(dims, 8) > row.byte_count(dims, 4) or all(a.integer or a.dims == ("one",) for a in row.arguments)
+    assert row.byte_count(dims, 8) > row.byte_count(dims, 4)
 
 
 def test_reference_takes_the_signature(op):
@@ -94,7 +97,8 @@ def test_encode_order():
 
 
 def test_parse():
-    row = Op("example", "family", "dy(b,o), w(i,o)~flip, saved(b,o)?, m(n)?!, labels(b):int -> dx(b,i)?, y(one)", {"flip": False})
+    signature = "dy(b,o), w(i,o)~flip, saved(b,o)?, m(n)?!, labels(b):int -> dx(b,i)?, y(one)"
+    row = Op("example", "family", signature, {"flip": False})
     dy, w, saved, m, labels = row.inputs
     assert dy.dims == ("b", "o") and not (dy.optional or dy.updated or dy.integer)
     assert w.transposed_by == "flip"

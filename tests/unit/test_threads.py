@@ -30,12 +30,13 @@ def restored():
 def python(code: str, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess:
     """Run code in a fresh process."""
     environment = {k: v for k, v in os.environ.items() if k not in ("FASTNN_ISA", "FASTNN_BACKEND")} | variables
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout, env=environment)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
 
 
 def test_default_is_the_cpus_of_this_process():
-    code = "import os, fastnn as fn; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(fn.get_num_threads())"
-    assert python(code).stdout == "1\n"
+    one = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    assert python(f"{one}; import fastnn as fn; print(fn.get_num_threads())").stdout == "1\n"
     most = len(os.sched_getaffinity(0)) if OPENMP else 1
     assert python("import fastnn as fn; print(fn.get_num_threads())", OMP_NUM_THREADS="").stdout == f"{most}\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy import float64
 
-from fastnn.kernels.numba_cpu import scalar
+from fastnn.kernels.numba_cpu import elementary, scalar
 from fastnn.kernels.numba_cpu.common import kernel, share, share_rows, summing
 from fastnn.kernels.numba_cpu.reductions import row_maximum, row_sum
 from fastnn.table import ACTIVATIONS
@@ -222,7 +222,7 @@ def _exponentials(x, i, largest, y):
     """Row i of y (o,r) = exp(x - largest); returns the sum."""
     total = 0.0
     for j in range(x.shape[1]):
-        e = scalar.exp_difference(x[i, j], largest)
+        e = elementary.exp_difference(x[i, j], largest)
         y[i, j] = e
         total += e
     return total
@@ -233,7 +233,7 @@ def sum_of_exponentials(x, i, largest):
     """Sum of exp(x - largest) over row i of x (o,r)."""
     total = 0.0
     for j in range(x.shape[1]):
-        total += scalar.exp_difference(x[i, j], largest)
+        total += elementary.exp_difference(x[i, j], largest)
     return total
 
 
@@ -276,7 +276,7 @@ def log_softmax(x, y, part, parts):
     start, stop = share_rows(x.shape[0], part, parts)
     for i in range(start, stop):
         largest = row_maximum(x, i)
-        shift = scalar.log(sum_of_exponentials(x, i, largest))
+        shift = elementary.log(sum_of_exponentials(x, i, largest))
         for j in range(x.shape[1]):
             y[i, j] = (float64(x[i, j]) - largest) - shift
 
@@ -288,7 +288,7 @@ def log_softmax_backward(dy, y, dx, part, parts):
     for i in range(start, stop):
         total = row_sum(dy, i)
         for j in range(dy.shape[1]):
-            dx[i, j] = dy[i, j] - scalar.exp(y[i, j]) * total
+            dx[i, j] = dy[i, j] - elementary.exp(y[i, j]) * total
 
 
 KERNELS = {

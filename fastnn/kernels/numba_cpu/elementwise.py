@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastnn.kernels.numba_cpu import scalar
+from fastnn.kernels.numba_cpu import elementary
 from fastnn.kernels.numba_cpu.common import kernel, share, share_rows
 
 
@@ -76,14 +76,14 @@ def affine(x, y, scale, shift, part, parts):
 def exp(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
-        y[i] = scalar.exp(x[i])
+        y[i] = elementary.exp(x[i])
 
 
 @kernel
 def log(x, y, part, parts):
     start, stop = share(x.size, part, parts)
     for i in range(start, stop):
-        y[i] = scalar.log(x[i])
+        y[i] = elementary.log(x[i])
 
 
 @kernel

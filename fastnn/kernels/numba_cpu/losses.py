@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from numpy import float64, nan, uint64
 
-from fastnn.kernels.numba_cpu import scalar
+from fastnn.kernels.numba_cpu import elementary
 from fastnn.kernels.numba_cpu.common import CHUNK, doubles, inlined, kernel, share_rows, summing
 from fastnn.kernels.numba_cpu.reductions import row_maximum, sum_of_chunks
 
@@ -33,20 +33,21 @@ def huber_error(p, t, delta):
     """e^2 / 2 for |e| = |p - t| <= delta, else delta (|e| - delta / 2), and its slope (Huber 1964)."""
     e = p - t
     a = abs(e)
-    slope = scalar.clip(e, -delta, delta)
+    slope = elementary.clip(e, -delta, delta)
     return 0.5 * e * e if a <= delta else delta * (a - 0.5 * delta), slope
 
 
 @inlined
 def logistic_error(x, t):
-    """max(x, 0) - x t + log(1 + exp(-|x|)) for a logit x, and its slope sigmoid(x) - t.
+    """max(x, 0) - x t + log(1 + exp(-|x|)) for a logit x, and its slope sigmoid(x) - t = 1 - t - sigmoid(-x).
 
-    Exponential and logarithm are taken in the dtype of x, of which neither loses anything by it; the rest in float64.
+    Exponential and logarithm are taken in the dtype of x, neither of which loses anything by it; the rest in float64.
     """
-    e = scalar.exp(-abs(x))
+    e = elementary.exp(-abs(x))
     wide, target = float64(x), float64(t)
-    value = (wide if wide > 0 else 0.0) - wide * target + scalar.log1p(e)
-    return value, (float64(e) if wide < 0 else 1.0) / (1.0 + e) - target
+    value = (wide if wide > 0 else 0.0) - wide * target + elementary.log1p(e)
+    tail = e / (1.0 + e)
+    return value, tail - target if wide < 0 else (1.0 - target) - tail
 
 
 @summing
@@ -149,11 +150,13 @@ def _row_cross_entropy(x, targets, label, grad, i, scale, smoothing):
     Smoothing makes t (1 - smoothing) + smoothing / c of a target t.
     """
     c = x.shape[1]
+    if c == 0:
+        return nan
     keep, fraction = 1.0 - smoothing, smoothing / c
     largest = row_maximum(x, i)
     total, mass, product = 0.0, 0.0, 0.0
     for j in range(c):
-        e = scalar.exp_difference(x[i, j], largest)
+        e = elementary.exp_difference(x[i, j], largest)
         if grad.size > 0:
             grad[i, j] = e
         t = _target(targets, label, i, j)
@@ -168,13 +171,13 @@ def _row_cross_entropy(x, targets, label, grad, i, scale, smoothing):
             grad[i, j] = (grad[i, j] * factor - t) * scale
     if targets.size == 0 and not 0 <= label < c:
         return nan
-    return scalar.log(total) * mass - product
+    return elementary.log(total) * mass - product
 
 
 @inlined
 def _cross_entropy(x, targets, labels, weight, loss, grad, workspace, smoothing, phase, part, parts):
     """Both phases; targets (b,c) or labels (b), the other one is empty."""
-    b, c = x.shape
+    b = x.shape[0]
     if phase == 1:
         if part == 0:
             loss[0] = sum_of_chunks(workspace, b) / float64(b)

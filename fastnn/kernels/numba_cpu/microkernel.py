@@ -89,9 +89,7 @@ def multiply_tile(
         element, size = _element(context, a)
         vector = ir.VectorType(element, VECTOR_BYTES // size)
         integer = args[3].type
-        a_next, b_next, c_row = (
-            _address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (2, 5, 8)
-        )
+        a_next, b_next, c_row = (_address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (2, 5, 8))
         a_step, b_step, c_step = (builder.mul(args[i], integer(size)) for i in (4, 7, 10))
         a_next, b_next = (cgutils.alloca_once_value(builder, value) for value in (a_next, b_next))
         tile = [[cgutils.alloca_once_value(builder, vector(None)) for _ in range(width)] for _ in range(height)]

@@ -9,7 +9,6 @@ from numpy import float64, inf
 from fastnn.kernels.numba_cuda import scalar, shim
 from fastnn.kernels.numba_cuda.groups import elements, group_max, group_sum, larger, rows
 from fastnn.kernels.numba_cuda.shim import cuda
-from fastnn.kernels.numba_cuda.sizes import BLOCK
 
 
 @cuda.jit

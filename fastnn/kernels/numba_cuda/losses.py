@@ -89,10 +89,7 @@ def elementwise_loss(y_pred, y_true, weight, grad, partial, kind, delta):
 @cuda.jit(device=True)
 def target(targets, labels, i, j, smoothing, c):
     """Smoothed target j of row i: of distributions (b,c), or of labels (b) where there are none."""
-    if targets.size > 0:
-        t = float64(targets[i, j])
-    else:
-        t = 1.0 if labels[i] == j else 0.0
+    t = float64(targets[i, j]) if targets.size > 0 else (1.0 if labels[i] == j else 0.0)
     return t * (1.0 - smoothing) + smoothing / c
 
 

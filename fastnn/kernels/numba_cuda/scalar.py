@@ -120,7 +120,9 @@ def normal_tail(x):
         p = quartic(
             t, 1.33344312409645737e-4, -2.31094935169459014e-4, -1.90825847977343311e-6, 3.5144686053003463e-5, p
         )
-        p = quartic(t, 0.0603965748909365607, -0.00754018896672679157, -0.00347969236739359515, 0.00163081845758870119, p)
+        p = quartic(
+            t, 0.0603965748909365607, -0.00754018896672679157, -0.00347969236739359515, 0.00163081845758870119, p
+        )
         p = quartic(t, 0.755285130415751493, -0.607896641971892108, 0.387137400742214541, -0.186521857959657247, p)
     p *= reciprocal
     return bell * (p + lost * (x * p - T(0.39894228040143268))), bell, scale
@@ -169,7 +171,7 @@ def elu_backward(dy, y, alpha):
 def gelu(x):
     """x Phi(x) = max(x, 0) - |x| Q(|x|), Q the upper tail of the normal distribution (Hendrycks and Gimpel 2016)."""
     a = at_most(abs(x), 14.6 if is_single(x) else 39.0)  # beyond, |x| Q(|x|) is 0
-    tail, bell, scale = normal_tail(a)
+    tail, _, scale = normal_tail(a)
     tail = a * tail * scale
     return -tail if x < type(x)(0) else x - tail
 

@@ -7,7 +7,8 @@ argument; simulated, they are NumPy's, which keep the type too, and give infinit
 from __future__ import annotations
 
 import sys
-from functools import cache
+import warnings
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,14 +57,24 @@ if SIMULATED:
     # What tells device arrays from others; the simulator's lack it.
     FakeCUDAArray.__cuda_array_interface__ = property(lambda self: self._ary.__array_interface__)
     cuda: Any = _Simulated()
+
+    def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
+        return kernel[blocks, threads, stream]
 else:
     from math import cos, exp, expm1, log, log1p, pow, sin, sqrt, tanh
 
     cuda = numba_cuda
 
+    @lru_cache(maxsize=4096)
+    def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
+        """A kernel with its grid. Small networks have small grids: no warning that they leave a device idle."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Grid size")
+            return kernel[blocks, threads, stream]
+
 __all__ = [
-    "SIMULATED", "absent", "allocate", "cos", "cuda", "device_array", "exp", "expm1", "is_available", "launch", "log", "log1p",
-    "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
+    "SIMULATED", "absent", "allocate", "cos", "cuda", "device_array", "exp", "expm1", "is_available", "launch", "log",
+    "log1p", "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
 ]  # fmt: skip
 
 
@@ -80,7 +91,7 @@ def new_stream() -> Any:
 def launch(kernel: Any, blocks: int, threads: int, stream: Any, arguments: tuple[Any, ...]) -> None:
     """Queue one launch of a kernel on a one-dimensional grid."""
     if blocks > 0:
-        kernel[blocks, threads, stream](*arguments)
+        _configured(kernel, blocks, threads, stream)(*arguments)
 
 
 def allocate(shape: tuple[int, ...], dtype: Any, stream: Any) -> Any:

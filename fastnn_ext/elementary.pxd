@@ -1,0 +1,245 @@
+"""Elementary functions in float32 and float64, written so that the compiler vectorises the loop around them.
+
+No branches (a conditional expression becomes a blend), no calls, no tables. NaN propagates, infinities have their
+limits, subnormal arguments and results are kept. Errors are at most 2 ulp. Nothing relies on fused multiply-add, and
+no error term is harmed by it: where rounding errors matter, the products are exact.
+
+Coefficients are from `tools/fit_polynomials.py`. Every literal in an expression is cast to `floating`, and functions
+that take literals are called by their type: a bare literal, 1 as well as 1.0, would make C compute in float64.
+"""
+
+from cython cimport floating
+from libc.math cimport INFINITY, NAN, copysign, copysignf
+
+cdef extern from *:
+    """
+    #ifndef FASTNN_BITS
+    #define FASTNN_BITS
+    #include <stdint.h>
+    #include <string.h>
+    #define FASTNN_BIT_OPERATIONS(REAL, WORD, TAG, DIGITS, BIAS, HEAD, SQRT_HALF, TOP)                              \\
+    static inline __attribute__((always_inline, unused)) WORD fastnn_word_##TAG(REAL x) {                           \\
+        WORD w; memcpy(&w, &x, sizeof w); return w;                                                                 \\
+    }                                                                                                               \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_real_##TAG(WORD w) {                           \\
+        REAL x; memcpy(&x, &w, sizeof x); return x;                                                                 \\
+    }                                                                                                               \\
+    /* 2^n for t = n + 1.5 * 2^DIGITS + BIAS, which is n + BIAS in its lowest bits. */                              \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_power_of_two_##TAG(REAL t) {                   \\
+        return fastnn_real_##TAG(fastnn_word_##TAG(t) << DIGITS);                                                   \\
+    }                                                                                                               \\
+    /* x cut to its upper digits, few enough for the product of two heads to be exact. */                           \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_head_##TAG(REAL x) {                           \\
+        return fastnn_real_##TAG(fastnn_word_##TAG(x) & ~((((WORD) 1) << HEAD) - 1));                               \\
+    }                                                                                                               \\
+    /* For normal x > 0: e and m with x = m 2^e and sqrt(1/2) <= m < sqrt(2). */                                    \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_exponent_##TAG(REAL x) {                       \\
+        WORD w = fastnn_word_##TAG(x) - SQRT_HALF + ((WORD) (BIAS + 1) << DIGITS);                                  \\
+        return fastnn_real_##TAG((w >> DIGITS) | TOP) - (fastnn_real_##TAG(TOP) + (BIAS + 1));                      \\
+    }                                                                                                               \\
+    static inline __attribute__((always_inline, unused)) REAL fastnn_significand_##TAG(REAL x) {                    \\
+        WORD w = fastnn_word_##TAG(x) - SQRT_HALF;                                                                  \\
+        return fastnn_real_##TAG((w & ((((WORD) 1) << DIGITS) - 1)) + SQRT_HALF);                                   \\
+    }
+    FASTNN_BIT_OPERATIONS(float, uint32_t, f32, 23, 127, 12, UINT32_C(0x3F3504F3), UINT32_C(0x4B000000))
+    FASTNN_BIT_OPERATIONS(double, uint64_t, f64, 52, 1023, 27, UINT64_C(0x3FE6A09E667F3BCD), 0x4330000000000000)
+    #endif
+    """
+    float fastnn_power_of_two_f32(float t) noexcept nogil
+    double fastnn_power_of_two_f64(double t) noexcept nogil
+    float fastnn_head_f32(float x) noexcept nogil
+    double fastnn_head_f64(double x) noexcept nogil
+    float fastnn_exponent_f32(float x) noexcept nogil
+    double fastnn_exponent_f64(double x) noexcept nogil
+    float fastnn_significand_f32(float x) noexcept nogil
+    double fastnn_significand_f64(double x) noexcept nogil
+
+
+cdef inline floating head(floating x) noexcept nogil:
+    """The upper half of x's significand; x - head(x) is exact."""
+    if floating is float:
+        return fastnn_head_f32(x)
+    else:
+        return fastnn_head_f64(x)
+
+
+cdef inline floating power_of_two(floating n) noexcept nogil:
+    """2^n for an integer n within the range of normal exponents."""
+    if floating is float:
+        return fastnn_power_of_two_f32(n + <floating> 12583039.0)  # 1.5 * 2^23 + 127
+    else:
+        return fastnn_power_of_two_f64(n + <floating> 6755399441056767.0)  # 1.5 * 2^52 + 1023
+
+
+cdef inline floating nearest(floating x) noexcept nogil:
+    """The nearest integer, for |x| < 2^22: adding 1.5 * 2^23 (2^52 in float64) leaves no room for a fraction."""
+    if floating is float:
+        return (x + <floating> 12582912.0) - <floating> 12582912.0
+    else:
+        return (x + <floating> 6755399441055744.0) - <floating> 6755399441055744.0
+
+
+cdef inline floating line(floating x, floating c0, floating c1) noexcept nogil:
+    """c0 + c1 x."""
+    return c0 + x * c1
+
+
+cdef inline floating quartic(
+    floating x, floating c0, floating c1, floating c2, floating c3, floating c4
+) noexcept nogil:
+    """c0 + c1 x + c2 x^2 + c3 x^3 + c4 x^4."""
+    return c0 + x * (c1 + x * (c2 + x * (c3 + x * c4)))
+
+
+cdef inline floating at_most(floating x, floating high) noexcept nogil:
+    """min(x, high); a NaN stays."""
+    return high if x > high else x
+
+
+cdef inline floating clip(floating x, floating low, floating high) noexcept nogil:
+    """x between two limits; a NaN stays."""
+    return at_most[floating](low if x < low else x, high)
+
+
+cdef inline floating with_sign(floating x, floating sign) noexcept nogil:
+    """|x| with the sign of `sign`."""
+    if floating is float:
+        return copysignf(x, sign)
+    else:
+        return copysign(x, sign)
+
+
+cdef inline floating expm1_reduced(floating high, floating low, floating *n) noexcept nogil:
+    """exp(r) - 1 for high + low = n log(2) + r with |r| <= log(2) / 2.
+
+    The product of n and the upper part of log(2) is exact, and so is the difference to `high` (Cody and Waite 1980).
+    """
+    cdef floating r, rest
+    n[0] = nearest((high + low) * <floating> 1.4426950408889634)
+    if floating is float:
+        r = (high - n[0] * <floating> 0.693359375) + (low - n[0] * <floating> -2.12194440e-4)
+        rest = quartic[floating](r, 0.5, 0.1666657342, 0.04166655016, 0.008363767023, 0.001392691806)
+    else:
+        r = (high - n[0] * <floating> 0.693147180369123816490) + (low - n[0] * <floating> 1.90821492927058770002e-10)
+        rest = line[floating](r, 2.76213242693136862e-7, 2.51013358547885218e-8)
+        rest = quartic[floating](
+            r, 0.00138888889189189062, 0.000198412698643649319, 2.48015186722683542e-5, 2.75572664423534248e-6, rest
+        )
+        rest = quartic[floating](
+            r, 0.500000000000000113, 0.166666666666666675, 0.04166666666662068, 0.00833333333332979668, rest
+        )
+    return r + r * r * rest
+
+
+cdef inline floating exp_scaled(floating high, floating low, floating *scale) noexcept nogil:
+    """exp(high + low) / scale, |low| much less than |high|. What is multiplied by `scale` last is rounded once.
+
+    Half of the exponent is in `scale`: 2^n alone may overflow, and where the result is subnormal it may round twice.
+    """
+    cdef floating n, half
+    cdef floating y = <floating> 1 + expm1_reduced(high, low, &n)
+    half = nearest(n * <floating> 0.5)
+    scale[0] = power_of_two(n - half)
+    return y * power_of_two(half)
+
+
+cdef inline floating exp_(floating x) noexcept nogil:
+    """exp(x), from 0 where even the smallest subnormal number is too large to infinity."""
+    cdef floating scale
+    if floating is float:
+        x = clip[floating](x, -110, 90)
+    else:
+        x = clip[floating](x, -760, 720)
+    x = exp_scaled[floating](x, -0.0, &scale)  # x + -0 is x for the compiler, x + 0 is not: x may be -0
+    return x * scale
+
+
+cdef inline floating expm1_(floating x) noexcept nogil:
+    """exp(x) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)): 2^n alone may overflow."""
+    cdef floating n, y, half
+    if floating is float:
+        y = expm1_reduced[floating](clip[floating](x, -20, 89), -0.0, &n)  # n <= 128
+    else:
+        y = expm1_reduced[floating](clip[floating](x, -40, 710), -0.0, &n)  # n <= 1024
+    half = power_of_two(n - <floating> 1)
+    return y if n == 0 else <floating> 2 * (half * y + (half - <floating> 0.5))
+
+
+cdef inline floating log1p_(floating f) noexcept nogil:
+    """log(1 + f) for -0.3 <= f <= 1, as 2 atanh(s) = 2 s + s^3 (2/3 + ...) with s = f / (2 + f).
+
+    2 s = f - (f^2 / 2 - s f^2 / 2) keeps the rounding error of s out of the leading term (fdlibm).
+    """
+    cdef floating s = f / (<floating> 2 + f)
+    cdef floating z = s * s
+    cdef floating square = f * f * <floating> 0.5
+    cdef floating rest
+    if floating is float:
+        rest = quartic[floating](z, 0.6666666732, 0.3999970633, 0.2859235799, 0.217065758, 0.2322432922)
+    else:
+        rest = line[floating](z, 0.0880073848614467388, 0.161640456119435322)
+        rest = quartic[floating](
+            z, 0.181817894361328582, 0.153855700649586231, 0.133141442096549362, 0.120010728095907125, rest
+        )
+        rest = quartic[floating](
+            z, 0.666666666666666586, 0.400000000000145827, 0.285714285671087572, 0.22222222717427863, rest
+        )
+    return f - (square - s * (square + z * rest))
+
+
+cdef inline floating log_(floating x) noexcept nogil:
+    """e log(2) + log(m) for x = m 2^e with sqrt(1/2) <= m < sqrt(2)."""
+    cdef floating y, e
+    if floating is float:
+        y = x * <floating> 16777216.0 if x < <floating> 1.17549435e-38 else x  # 2^24 makes subnormal numbers normal
+        e = fastnn_exponent_f32(y) - <floating> (24 if x < <floating> 1.17549435e-38 else 0)
+        y = log1p_(fastnn_significand_f32(y) - <floating> 1)
+        y = e * <floating> 0.693359375 + (y + e * <floating> -2.12194440e-4)
+    else:
+        y = x * <floating> 18014398509481984.0 if x < <floating> 2.2250738585072014e-308 else x  # 2^54
+        e = fastnn_exponent_f64(y) - <floating> (54 if x < <floating> 2.2250738585072014e-308 else 0)
+        y = log1p_(fastnn_significand_f64(y) - <floating> 1)
+        y = e * <floating> 6.93147180369123816490e-01 + (y + e * <floating> 1.90821492927058770002e-10)
+    y = y if x < <floating> INFINITY else x  # infinity and NaN
+    y = y if x >= 0 else x * <floating> NAN
+    return -<floating> INFINITY if x == 0 else y
+
+
+cdef inline floating normal_tail(floating x, floating *bell, floating *scale) noexcept nogil:
+    """Upper tail of the normal distribution at x >= 0, and exp(-x^2 / 2), both still to be multiplied by `scale`.
+
+    The tail is exp(-x^2 / 2) p(x), p(x) = P(t) / (x + 4) with t = (x - 4) / (x + 4). What x + 4 loses by rounding is
+    made good with p'(x) = x p(x) - 1 / sqrt(2 pi). The square is taken in two parts, the first one exact: its rounding
+    error would be multiplied by up to 100 (700 in float64).
+    """
+    cdef floating s = x + <floating> 4
+    cdef floating lost = x - (s - <floating> 4)
+    cdef floating reciprocal = <floating> 1 / s
+    cdef floating t = (s - <floating> 8) * reciprocal
+    cdef floating h = head(x)
+    cdef floating p
+    bell[0] = exp_scaled[floating](h * h * <floating> -0.5, (x - h) * (x + h) * <floating> -0.5, scale)
+    if floating is float:
+        p = line[floating](t, 0.0001697124776, line[floating](t, -0.0002340460188, -5.242546261e-5))
+        p = quartic[floating](t, 0.06039734142, -0.007545272732, -0.003488328264, 0.001646088194, p)
+        p = quartic[floating](t, 0.7552851305, -0.607896658, 0.3871373795, -0.1865213017, p)
+    else:
+        p = line[floating](t, -2.52209945787807354e-9, -7.2624198104095793e-10)
+        p = line[floating](t, 1.96196108613555597e-8, line[floating](t, 1.91827702037334026e-9, p))
+        p = quartic[floating](
+            t, 2.71804529625928358e-7, -1.54964917422474505e-7, -8.54084181568512498e-8, 1.32807977873103278e-8, p
+        )
+        p = quartic[floating](
+            t, 7.16666324522103119e-7, -5.92017332301610292e-6, -6.29696560581582333e-7, 1.02155403719610153e-6, p
+        )
+        p = quartic[floating](
+            t, 0.000133344312409645737, -0.000231094935169459014, -1.90825847977343311e-6, 3.5144686053003463e-5, p
+        )
+        p = quartic[floating](
+            t, 0.0603965748909365607, -0.00754018896672679157, -0.00347969236739359515, 0.00163081845758870119, p
+        )
+        p = quartic[floating](
+            t, 0.755285130415751493, -0.607896641971892108, 0.387137400742214541, -0.186521857959657247, p
+        )
+    p = p * reciprocal
+    return bell[0] * (p + lost * (x * p - <floating> 0.39894228040143268))
