@@ -38,3 +38,23 @@ def fit(model, x, y, **options):
 def bits(model):
     """All weights as bytes, to be compared exactly."""
     return b"".join(w.tobytes() for w in model.get_weights())
+
+
+class Recorder(fn.Callback):
+    """Notes what it is called for, in a list that others may write to as well."""
+
+    def __init__(self, calls, name):
+        self.calls, self.name = calls, name
+
+    def on_train_begin(self):
+        self.calls.append((self.name, "train begin"))
+
+    def on_epoch_begin(self, epoch):
+        self.calls.append((self.name, f"epoch {epoch} begin"))
+
+    def on_epoch_end(self, epoch, logs):
+        assert set(logs) == {"loss", "accuracy"}
+        self.calls.append((self.name, f"epoch {epoch} end"))
+
+    def on_train_end(self):
+        self.calls.append((self.name, "train end"))

@@ -8,30 +8,11 @@ import termios
 from pathlib import Path
 
 import pytest
-from small import bits, data, fit, make
+from small import Recorder, bits, data, fit, make
 
 import fastnn as fn
 
-
 # --- callbacks -------------------------------------------------------------------------------------------
-
-
-class Recorder(fn.Callback):
-    def __init__(self, calls, name):
-        self.calls, self.name = calls, name
-
-    def on_train_begin(self):
-        self.calls.append((self.name, "train begin"))
-
-    def on_epoch_begin(self, epoch):
-        self.calls.append((self.name, f"epoch {epoch} begin"))
-
-    def on_epoch_end(self, epoch, logs):
-        assert set(logs) == {"loss", "accuracy"}
-        self.calls.append((self.name, f"epoch {epoch} end"))
-
-    def on_train_end(self):
-        self.calls.append((self.name, "train end"))
 
 
 class BatchRecorder(Recorder):

@@ -6,11 +6,9 @@ import threading
 
 import numpy as np
 import pytest
-from small import bits, data, fit, make
-from test_callbacks import Recorder
+from small import Recorder, bits, data, fit, make
 
 import fastnn as fn
-
 
 # --- interruption ----------------------------------------------------------------------------------------
 
@@ -98,7 +96,7 @@ def test_numbers_too_large_for_the_dtype(rng):
         (np.zeros((3, 6)), [0, 0.5, 1], fn.DtypeError, r"CrossEntropy: y_true: expected integers, got float64$"),
         (np.zeros((3, 6)), ["a", "b", "c"], fn.DtypeError, r"CrossEntropy: y_true: expected integers, got <U1$"),
         (np.zeros((3, 6)), 1, fn.ShapeError, r"fit: y: expected 3 rows, got a number$"),
-        (np.zeros((3, 6, 2)), [0, 1, 2], fn.ShapeError, r"CrossEntropy: y_true: expected labels"),
+        (np.zeros((3, 6, 2)), [0, 1, 2], fn.ShapeError, r"fit: X: expected rows of shape \(6,\), got \(3, 6, 2\)$"),
         ([[1, 2], [3]], [0, 1], (ValueError, fn.DtypeError), r""),
     ],
 )

@@ -128,7 +128,7 @@ def test_configuration_that_is_no_json(path):
         (lambda c, t: c["layers"].append({"name": "dense", "size": 3}), r"one that fails: .*unexpected keyword"),
         (lambda c, t: c.update(layers=[]), r"one that fails: Sequential: layers: expected at least one layer"),
         (lambda c, t: c.update(dtype="float16"), r"one that fails: Sequential: dtype: "),
-        (lambda c, t: c.update(input_shape=[6]), r"one that fails: set_weights: weights\[0\]: "),
+        (lambda c, t: c.update(input_shape=[7]), r"one that fails: set_weights: weights\[0\]: "),
         (lambda c, t: c.update(input_shape=None), r"one that fails: "),
         (lambda c, t: c.update(compile={"optimizer": "adam", "loss": "poetry"}), r"one that fails: loss: "),
         (lambda c, t: t.update({"optimizer.0": np.zeros(3)}), r"one that fails: load: optimizer.0: expected shape "),

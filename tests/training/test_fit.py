@@ -9,7 +9,6 @@ from small import bits, data, fit, make
 import fastnn as fn
 from fastnn.datasets import load_digits
 
-
 # --- history ---------------------------------------------------------------------------------------------
 
 

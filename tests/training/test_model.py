@@ -7,7 +7,6 @@ from small import bits, by_hand, make, network
 import fastnn as fn
 from fastnn.model import MOST_PROGRAMS
 
-
 # --- building --------------------------------------------------------------------------------------------
 
 

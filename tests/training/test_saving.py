@@ -75,7 +75,7 @@ def test_training_goes_on_bit_for_bit(backend, description, path, rng):
     model.save(path, include_optimizer=True)
     again = fn.load(path, backend=backend)
     assert again.optimizer.config() == model.optimizer.config() and again.clip_norm == 1.0
-    assert again.optimizer.iterations == model.optimizer.iterations == 6
+    assert again.optimizer.iterations == model.optimizer.iterations == 8
     assert losses(again, x, y, 2) == expected[2:]
     assert bits(again) == bits(straight)
 
