@@ -85,9 +85,11 @@ class Sequential:
 
     def build(self, input_shape: Sequence[int]) -> None:
         """Fix all shapes for rows of this shape, and draw the initial parameters."""
-        shape = tuple(input_shape)
-        for n in shape:
+        if not isinstance(input_shape, Sequence):
+            checks.fail(TypeError, "build", "input_shape", "a tuple of integers", repr(input_shape))
+        for n in input_shape:
             checks.integer("build", "input_shape", n, 0)
+        shape = rows = tuple(int(n) for n in input_shape)
         backend = backends.select(self._backend_name)
         output_shapes: list[tuple[int, ...]] = []
         parameters: list[list[layers.Parameter]] = []
@@ -108,13 +110,20 @@ class Sequential:
                 checks.fail(checks.ShapeError, "build", "initializer", f"shape {parameter.shape}", np.shape(values))
             host[offset : offset + prod(parameter.shape)] = np.ravel(values)
         # Nothing can fail from here on.
-        self.input_shape, self.output_shape = tuple(int(n) for n in input_shape), shape
+        self.input_shape, self.output_shape = rows, shape
         self.backend, self.output_shapes, self._parameters, self._offsets = backend, output_shapes, parameters, offsets
         self._flat = backend.to_device(host)
         self._views = self._views_of(self._flat)
+        self.epochs_done = 0
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Forget what training has accumulated besides the parameters."""
         self._grads: Any = None
         self._moments: list[Any] = []
         self._programs.clear()
+        if self.optimizer is not None:
+            self.optimizer.iterations = 0
 
     def _flat_parameters(self) -> list[layers.Parameter]:
         return [p for row in self._parameters for p in row]
@@ -157,8 +166,7 @@ class Sequential:
         self.loss = losses.REGISTRY.get(loss)
         self.metrics = [METRICS.get(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
         self.clip_norm = clip_norm
-        self._grads, self._moments = None, []
-        self._programs.clear()
+        self._start_anew()
 
     def _compiled(self) -> tuple[optimizers.Optimizer, losses.Loss]:
         if self.optimizer is None or self.loss is None:

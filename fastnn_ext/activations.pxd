@@ -12,8 +12,8 @@ from fastnn_ext.scalar cimport (
 cdef enum Activation:
     LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS
 
-# Elements treated together: constant, so that the loop is vectorised without a scalar rest, and through a local
-# array, so that the result may be stored where the input is.
+# Elements treated together: a constant, so that the loop is vectorised without a scalar rest, and through a local
+# array, so that the result may be stored where the input is. For one or two instructions per element it does not pay.
 cdef enum:
     BLOCK = 32
 
@@ -91,6 +91,14 @@ cdef inline void map_forward(int code, floating alpha, const floating *x, floati
     cdef floating block[BLOCK]
     cdef Py_ssize_t i, j
     cdef Py_ssize_t rest = n % BLOCK
+    if code == LINEAR or code == RELU or code == LEAKY_RELU:
+        if x == y:
+            for i in range(n):
+                y[i] = formula(code, alpha, y[i])
+        else:
+            for i in range(n):
+                y[i] = formula(code, alpha, x[i])
+        return
     for i in range(n // BLOCK):
         block_forward(code, alpha, &x[i * BLOCK], &y[i * BLOCK])
     if rest:
@@ -110,6 +118,14 @@ cdef inline void map_backward(
     cdef floating other[BLOCK]
     cdef Py_ssize_t i, j
     cdef Py_ssize_t rest = n % BLOCK
+    if code != GELU and code != GELU_TANH and code != SILU and code != SOFTPLUS:
+        if dx == dy:
+            for i in range(n):
+                dx[i] = formula_backward(code, alpha, dx[i], saved[i])
+        else:
+            for i in range(n):
+                dx[i] = formula_backward(code, alpha, dy[i], saved[i])
+        return
     for i in range(n // BLOCK):
         block_backward(code, alpha, &dy[i * BLOCK], &saved[i * BLOCK], &dx[i * BLOCK])
     if rest:

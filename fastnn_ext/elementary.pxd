@@ -1,8 +1,8 @@
 """Elementary functions in float32 and float64, written so that the compiler vectorises the loop around them.
 
 No branches (a conditional expression becomes a blend), no calls, no tables. NaN propagates, infinities have their
-limits, subnormal arguments and results are kept. Errors are at most 2 ulp. Nothing relies on fused multiply-add, and
-no error term is harmed by it: where rounding errors matter, the products are exact.
+limits, subnormal arguments and results are kept. Relative errors are at most 1 epsilon, 2 for `normal_tail`. Nothing
+relies on fused multiply-add, and no error term is harmed by it: where rounding errors matter, products are exact.
 
 Coefficients are from `tools/fit_polynomials.py`. Every literal in an expression is cast to `floating`, and functions
 that take literals are called by their type: a bare literal, 1 as well as 1.0, would make C compute in float64.

@@ -4,6 +4,7 @@ Without -ffast-math a compiler may not reorder a sum, so the order is written ou
 elements at a time; its sums are LANES running sums in float64 over BLOCK elements, added up in pairs, so that rounding
 errors hardly grow with the length. Short rows are treated TILE at a time, transposed, with one row per vector lane.
 LANES and TILE are 32 because loops of up to 16 rounds are unrolled by the compiler before it looks for vectors.
+Steps of ranges are literals, the values of LANES and BLOCK: with a name, Cython would make Python objects of them.
 """
 
 from cython cimport floating

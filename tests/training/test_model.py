@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small import bits, by_hand, make, network
+from small import bits, by_hand, fit, make, network
 
 import fastnn as fn
 from fastnn.model import MOST_PROGRAMS
@@ -92,9 +92,11 @@ def test_constructor_refuses(arguments, error, message):
         fn.Sequential(**{"layers": [fn.Dense(2)], **arguments})
 
 
-@pytest.mark.parametrize(("shape", "error"), [((-1,), ValueError), ((2.5,), TypeError), (("a",), TypeError)])
+@pytest.mark.parametrize(
+    ("shape", "error"), [((-1,), ValueError), ((2.5,), TypeError), (("a",), TypeError), (64, TypeError)]
+)
 def test_input_shape_refused(shape, error):
-    with pytest.raises(error, match=r"^build: input_shape: expected an integer"):
+    with pytest.raises(error, match=r"^build: input_shape: expected a"):
         fn.Sequential([fn.Dense(2)], input_shape=shape)
 
 
@@ -205,11 +207,15 @@ def test_batch_larger_than_the_data(backend, rng):
     assert found[0] == found[1]
 
 
-def test_compile_again_starts_the_optimizer_anew(backend, rng):
+def test_compile_and_build_start_training_anew(backend, rng):
+    """With the same optimizer object too: its moments are gone, and so is its step count."""
     x, labels = rng.normal(size=(8, 6)), rng.integers(0, 3, 8)
-    model = make(backend)
+    optimizer = fn.Adam()
+    model = make(backend, optimizer, dropout=0.2)
     start = model.get_weights()
-    first = [model.train_step(x, labels) for _ in range(5)]
+    first = fit(model, x, labels, epochs=5, shuffle=False).history["loss"]
     model.set_weights(start)
-    model.compile("adam", "cross_entropy")
-    assert [model.train_step(x, labels) for _ in range(5)] == first
+    model.compile(optimizer, "cross_entropy")
+    assert fit(model, x, labels, epochs=5, shuffle=False).history["loss"] == first
+    model.build((6,))
+    assert fit(model, x, labels, epochs=5, shuffle=False).history["loss"] == first
