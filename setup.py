@@ -34,8 +34,8 @@ if X86:
     }  # fmt: skip
 
 # No -ffast-math: NaN, infinities and subnormals keep their meaning. Contraction to FMA, if-conversion across
-# comparisons (no trapping) and calls without errno are what vectorising the formulas needs. Two of gcc's passes are off:
-# one turns copies of 64 elements into memcpy through the stack, one turns clamps into jumps (tanh: 27% slower, AVX2).
+# comparisons (no trapping) and calls without errno are what vectorising the formulas needs. Two of gcc's passes
+# are off: one turns copies of 64 elements into memcpy through the stack, one clamps into jumps (tanh: 27% slower).
 COMPILE = [
     "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-strict-aliasing", "-fvisibility=hidden",
     "-fno-tree-loop-distribute-patterns", "-fno-thread-jumps",

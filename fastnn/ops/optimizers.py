@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastnn import checks
 from fastnn.ops.dispatch import apply
 
 
@@ -18,7 +19,13 @@ def sgd_update(p: Any, g: Any, velocity: Any = None, *, backend: str | None = No
     g : array of shape (n,)
     **params
         learning_rate, momentum, nesterov, weight_decay.
+
+    Raises
+    ------
+    ShapeError
+        If there is momentum and no velocity.
     """
+    _needs_velocity("sgd_update", velocity, params)
     apply("sgd_update", p, g, velocity, backend=backend, **params)
 
 
@@ -42,7 +49,13 @@ def rmsprop_update(
     g : array of shape (n,)
     **params
         learning_rate, rho, epsilon, momentum, weight_decay.
+
+    Raises
+    ------
+    ShapeError
+        If there is momentum and no velocity.
     """
+    _needs_velocity("rmsprop_update", velocity, params)
     apply("rmsprop_update", p, g, square_avg, velocity, grad_avg, backend=backend, **params)
 
 
@@ -62,3 +75,9 @@ def adam_update(
         learning_rate, beta_1, beta_2, epsilon, weight_decay, decoupled, bias_correction, step (from 1).
     """
     apply("adam_update", p, g, m, v, v_max, backend=backend, **params)
+
+
+def _needs_velocity(op: str, velocity: Any, params: dict[str, Any]) -> None:
+    """Momentum without an array to keep it in would be lost."""
+    if velocity is None and params.get("momentum"):
+        checks.fail(checks.ShapeError, op, "velocity", "an array, since there is momentum", None)

@@ -281,7 +281,7 @@ def test_pointer_to_an_optimizer(rng):
 # --- Numba -----------------------------------------------------------------------------------------------
 
 #: A user's module. Its functions are cached on disk: nothing in them is an address of this process.
-NUMBA_USER = '''
+NUMBA_USER = """
 import numba
 import numpy as np
 from fastnn.kernels.numba_cpu import activations, matmul, optimizers, scalar
@@ -322,7 +322,7 @@ def sum_of_tanh(x):
 if __name__ == "__main__":
     x = np.linspace(-3, 3, 101)
     print(relu_then_gelu(x, np.empty_like(x)), sum(relu_then_gelu.stats.cache_hits.values()))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
