@@ -158,7 +158,10 @@ def _add_train(commands: Any) -> None:
     fit = train.add_argument_group("training")
     fit.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="default: adam; sgd has momentum 0.9")
     fit.add_argument(
-        "--learning-rate", metavar="RATE", type=_number(float, 0, above=True), help="default 0.001, sgd 0.01"
+        "--learning-rate",
+        metavar="RATE",
+        type=_number(float, 0, above=True),
+        help="at first, falling linearly with the epochs (default 0.001, sgd 0.01)",
     )
     fit.add_argument("--epochs", metavar="N", type=_number(int, 1), default=40, help="default 40")
     fit.add_argument("--batch-size", metavar="N", type=_number(int, 1), default=32, help="default 32")

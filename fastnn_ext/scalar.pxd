@@ -42,7 +42,8 @@ cdef inline floating gelu_(floating x) noexcept nogil:
         a = at_most[floating](abs(x), <floating> 14.6)  # beyond, |x| Q(|x|) is 0
     else:
         a = at_most[floating](abs(x), 39)
-    tail = a * normal_tail(a, &bell, &scale) * scale
+    tail = a * normal_tail(a, &bell, &scale)
+    tail *= scale
     return -tail if x < 0 else x - tail
 
 
@@ -53,7 +54,8 @@ cdef inline floating gelu_backward_(floating dy, floating x) noexcept nogil:
         a = at_most[floating](abs(x), <floating> 14.6)
     else:
         a = at_most[floating](abs(x), 39)
-    tail = normal_tail(a, &bell, &scale) * scale
+    tail = normal_tail(a, &bell, &scale)
+    tail *= scale
     slope = bell * scale * a * <floating> 0.39894228040143268
     return dy * (tail - slope if x < 0 else <floating> 1 - tail + slope)
 
