@@ -10,7 +10,13 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
-from fastnn_ext import cpu
+try:
+    from fastnn_ext import cpu
+except ImportError as error:
+    raise ImportError(
+        f"fastnn's compiled modules are not in {os.path.dirname(__file__)}: this is a source tree that has not been "
+        "built. Work in another folder, or build it here with `pip install -e .`"
+    ) from error
 
 #: How often a waiting thread looks before it sleeps: a few microseconds.
 SPINS = "100"
