@@ -13,8 +13,13 @@ _NUMBA_CACHE = None
 if "NUMBA_CACHE_DIR" not in os.environ:
     _NUMBA_CACHE = os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="fastnn-numba-")
 
+import fastnn  # noqa: E402
 from fastnn import backends  # noqa: E402
 from fastnn.table import DTYPES, TABLE  # noqa: E402
+
+# New processes must import the package that is tested here, not an unbuilt one in the folder where pytest was started.
+os.environ["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(fastnn.__file__)))
+os.environ["PYTHONSAFEPATH"] = "1"
 
 #: What runs unless `--backend` says otherwise. The `cuda` backend has tests of its own, which use the simulator.
 CPU_BACKENDS = tuple(name for name in backends.MODULES if name != "cuda")
