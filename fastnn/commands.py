@@ -16,6 +16,7 @@ import fastnn as fn
 import fastnn_ext
 from fastnn import backends, datasets
 from fastnn.checks import DataError
+from fastnn.config import print_aligned
 from fastnn.csv_table import parse_csv
 from fastnn.datasets import Dataset
 from fastnn.preprocessing import (
@@ -90,7 +91,7 @@ def train(args: Namespace) -> str | None:
         }
         if args.save:
             report["saved"] = args.save
-        _print_aligned(report)
+        print_aligned(report)
     return "interrupted" if history.interrupted else None
 
 
@@ -234,20 +235,7 @@ def predict(args: Namespace) -> None:
 
 def info(args: Namespace) -> None:
     """Show versions, the CPU, threads, and which backends are available or what would provide them."""
-    report = fn.config_report()
-    _print_aligned(
-        {
-            "fastnn": report["version"],
-            "Python": report["python"],
-            "NumPy": report["numpy"],
-            "CPU": report["cpu"],
-            "ISA": f"{report['isa']} (available: {', '.join(report['isas_available'])})",
-            "threads": report["threads"],
-            "OpenMP": report["openmp"] or "none: built without it, one thread computes",
-        }
-    )
-    print("backends")
-    _print_aligned({f"  {name}": reason or "available" for name, reason in report["backends"].items()})
+    fn.show_config()
 
 
 def bench(args: Namespace) -> None:
@@ -295,9 +283,3 @@ def _machine(args: Namespace) -> Iterator[dict[str, object]]:
         fn.set_num_threads(args.threads)
     with fn.use_backend(name):
         yield {"backend": name, "ISA": fastnn_ext.ISA, "threads": fn.get_num_threads()}
-
-
-def _print_aligned(values: dict[str, object]) -> None:
-    width = max(map(len, values)) + 2
-    for name, value in values.items():
-        print(f"{name:<{width}}{value}")

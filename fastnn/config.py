@@ -49,12 +49,25 @@ def config_report() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print what is running."""
+    """Print what is running: versions, the CPU, threads, and which backends are available or what provides them."""
     report = config_report()
-    found = report.pop("backends")
-    report["isas_available"] = ", ".join(report["isas_available"])
-    report["openmp"] = report["openmp"] or "none (serial build)"
-    for name, value in report.items():
-        print(f"{name.replace('_', ' '):<15} {value}")
-    for name, reason in found.items():
-        print(f"backend {name:<10} {'available' if reason is None else reason}")
+    print_aligned(
+        {
+            "fastnn": report["version"],
+            "Python": report["python"],
+            "NumPy": report["numpy"],
+            "CPU": report["cpu"],
+            "ISA": f"{report['isa']} (available: {', '.join(report['isas_available'])})",
+            "threads": report["threads"],
+            "OpenMP": report["openmp"] or "none: built without it, one thread computes",
+        }
+    )
+    print("backends")
+    print_aligned({f"  {name}": reason or "available" for name, reason in report["backends"].items()})
+
+
+def print_aligned(values: dict[str, object]) -> None:
+    """Print names and values, a line each, the values in one column."""
+    width = max(map(len, values)) + 2
+    for name, value in values.items():
+        print(f"{name:<{width}}{value}")

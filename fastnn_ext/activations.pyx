@@ -169,7 +169,6 @@ cdef void softplus_backward(
     backward(SOFTPLUS, 0, buffers, dims, part, parts)
 
 
-
 cdef void softmax(
     floating **buffers, const Py_ssize_t *dims, const double *params,
     Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
