@@ -250,8 +250,7 @@ class Sequential:
         if self._grads is None:
             zeros = np.zeros(self._flat.shape, self.dtype)
             self._grads = self.backend.to_device(zeros)
-            if not self._moments:
-                self._moments = [self.backend.to_device(zeros) for kept in optimizer.states() if kept]
+            self._moments = [self.backend.to_device(zeros) for kept in optimizer.states() if kept]
 
     def _snapshot(self) -> tuple[list[np.ndarray], int]:
         """Copies of all that a training step changes: parameters, moments, step count."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.backends.host import HostBackend, lay_out
+from fastnn.backends.host import HostBackend, floating, lay_out
 from fastnn.table import DTYPES, Op
 from fastnn.threadcount import get_num_threads
 from fastnn_ext import executor
@@ -69,14 +69,6 @@ class CompiledBackend(HostBackend):
 
     def compile(self, program: Program) -> CompiledReplay:
         return CompiledReplay(self, program)
-
-
-def floating(op: Op, arrays: Sequence[Any]) -> np.dtype:
-    """The floating dtype of a call's arrays; float64 where all are integers."""
-    for argument, array in zip(op.arguments, arrays, strict=True):
-        if array is not None and not argument.integer:
-            return array.dtype
-    return np.dtype(np.float64)
 
 
 class CompiledReplay:

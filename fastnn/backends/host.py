@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fastnn.table import Op
 
 if TYPE_CHECKING:
     from fastnn.program import Buffer, Program
@@ -34,6 +37,14 @@ class HostBackend:
 
     def assign(self, array: np.ndarray, host: np.ndarray) -> None:
         array[...] = host
+
+
+def floating(op: Op, arrays: Sequence[Any]) -> np.dtype:
+    """The floating dtype of a call's arrays; float64 where all are integers."""
+    for argument, array in zip(op.arguments, arrays, strict=True):
+        if array is not None and not argument.integer:
+            return np.dtype(array.dtype)
+    return np.dtype(np.float64)
 
 
 def lay_out(program: Program, backend: HostBackend) -> dict[Buffer, np.ndarray]:

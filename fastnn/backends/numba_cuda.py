@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.backends.host import lay_out
+from fastnn.backends.host import floating, lay_out
 from fastnn.table import DTYPES, Op
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ def __getattr__(name: str) -> dict[str, Any]:
 def workspace_size(op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> int:
     """Float64 numbers of scratch memory that a call needs."""
     size: Callable[[dict, dict, int], int] | None = _gathered("WORKSPACE").get(op.name)
-    return -(-size(dims, params, _floating(op, arrays).itemsize) // 8) if size else 0
-
-
-def _floating(op: Op, arrays: Sequence[Any]) -> np.dtype:
-    """The floating dtype of a call's arrays."""
-    pairs = zip(op.arguments, arrays, strict=True)
-    return np.dtype(next(x.dtype for argument, x in pairs if x is not None and not argument.integer))
+    return -(-size(dims, params, floating(op, arrays).itemsize) // 8) if size else 0
 
 
 class CudaBackend:
@@ -114,7 +108,7 @@ class CudaBackend:
 
     def present(self, op: Op, arrays: Sequence[Any]) -> list[Any]:
         """Arrays as kernels take them: numba-cuda's own kind, and without elements for the absent ones."""
-        dtype = _floating(op, arrays).name
+        dtype = floating(op, arrays).name
         return [
             self.shim.absent("int64" if argument.integer else dtype, len(argument.dims))
             if array is None
