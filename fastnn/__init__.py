@@ -9,7 +9,7 @@ from typing import Any
 
 #: Public names and the modules that define them; imported when first used.
 _NAMES = {
-    "fastnn.autodiff": ("check_gradients", "grad", "trace", "value_and_grad"),
+    "fastnn.autodiff": ("check_gradients", "custom_gradient", "grad", "trace", "value_and_grad"),
     "fastnn.backends": ("available_backends", "to_device", "to_host", "use_backend"),
     "fastnn.threadcount": ("get_num_threads", "set_num_threads", "threads"),
     "fastnn.program": ("Program", "Tensor"),

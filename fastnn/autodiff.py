@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn import checks, ops
 from fastnn.ops.dispatch import apply
-from fastnn.program import Buffer, Call, Program, Tensor
+from fastnn.program import Buffer, Call, Custom, Program, Tensor
 from fastnn.table import ACTIVATIONS, SAVED, TABLE
 
 Gradients = tuple[Tensor | None, ...]
@@ -44,25 +44,47 @@ def gradients(loss: Tensor, wrt: Sequence[Tensor], seed: Tensor | None = None) -
         if any(t is not None and t.buffer in dependent for t in call.inputs):
             dependent.update(t.buffer for t in call.outputs if t is not None)
     adjoints: dict[Buffer, Tensor] = {loss.buffer: seed}
+    done: set[Call | Custom] = set()
     for call in reversed(calls):
-        dy = adjoints.get(call.outputs[0].buffer) if call.outputs and call.outputs[0] is not None else None
-        needs = tuple(t is not None and t.buffer in dependent for t in call.inputs)
-        if dy is None or not any(needs):
+        node = call.custom or call
+        if node in done:
             continue
-        if call.op.name not in RULES:
-            raise NotImplementedError(f"grad: op {call.op.name!r} has no gradient rule")
-        assert call.outputs[0] is not None
-        results = RULES[call.op.name](call, needs, dy.reshape(call.outputs[0].shape))
-        for tensor, need, result in zip(call.inputs, needs, results, strict=True):
+        done.add(node)
+        dy = None if node.result is None else adjoints.get(node.result.buffer)
+        needs = tuple(t is not None and t.buffer in dependent for t in node.inputs)
+        if node.result is None or dy is None or not any(needs):
+            continue
+        results = _through(node, needs, dy.reshape(node.result.shape))
+        for tensor, need, result in zip(node.inputs, needs, results, strict=True):
             if not need:
                 continue
             assert tensor is not None
             if result is None:
-                raise NotImplementedError(f"grad: {call.op.name!r} has no gradient by its inputs other than the first")
+                raise NotImplementedError(f"grad: {_name(node)!r} has no gradient by its inputs other than the first")
             before = adjoints.get(tensor.buffer)
             adjoints[tensor.buffer] = result if before is None else ops.add(before.reshape(result.shape), result)
     found = [adjoints.get(t.buffer) if t.buffer in dependent else None for t in wrt]
     return [None if g is None else g.reshape(t.shape) for g, t in zip(found, wrt, strict=True)]
+
+
+def _name(node: Call | Custom) -> str:
+    return node.op.name if isinstance(node, Call) else "custom_gradient"
+
+
+def _through(node: Call | Custom, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    """Gradients by a call's inputs from the one by its result, by the op's rule or the user's."""
+    if isinstance(node, Call):
+        if node.op.name not in RULES:
+            raise NotImplementedError(f"grad: op {node.op.name!r} has no gradient rule")
+        return RULES[node.op.name](node, needs, dy)
+    results = node.backward(dy, *node.inputs, node.result)
+    results = results if isinstance(results, tuple) else (results,)
+    results += (None,) * (len(node.inputs) - len(results))
+    for tensor, result in zip(node.inputs, results, strict=True):
+        if result is not None and getattr(result, "shape", None) != tensor.shape:
+            got = getattr(result, "shape", type(result).__name__)
+            checks.fail(checks.ShapeError, _name(node), "backward", f"a tensor of shape {tensor.shape}", got)
+    return results
 
 
 # --- rules -----------------------------------------------------------------------------------------------
@@ -357,6 +379,45 @@ def trace(f: Callable[..., Any], *args: Any, backend: str | None = None) -> Prog
             checks.fail(TypeError, "trace", "the function's value", "tensors", type(value).__name__)
         program.output(value)
     return program
+
+
+def custom_gradient(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of ops with a gradient of your own.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(*x) -> y``, in ops.
+    backward : callable
+        ``backward(dy, *x, y) -> dx``, in ops: the gradient by the first x, or a tuple with one for each, None for
+        those that nobody needs.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `forward`. Within a program it is differentiated by `backward`, as an activation
+        (``Dense(8, activation=...)``) or a loss too; given arrays it is `forward`.
+    """
+
+    @wraps(forward)
+    def function(*x: Any) -> Any:
+        inputs = tuple(t for t in x if isinstance(t, Tensor))
+        if not inputs:
+            return forward(*x)
+        program = inputs[0].program
+        x = tuple(t if isinstance(t, Tensor) else program.constant(np.asarray(t, inputs[0].dtype)) for t in x)
+        start = len(program.calls)
+        y = forward(*x)
+        if not isinstance(y, Tensor):
+            checks.fail(TypeError, "custom_gradient", "forward's result", "a tensor", type(y).__name__)
+        if all(y.buffer is not t.buffer for call in program.calls[start:] for t in call.outputs if t is not None):
+            y = ops.linear(y)
+        custom = Custom(x, y, backward)
+        for call in program.calls[start:]:
+            call.custom = custom
+        return y
+
+    return function
 
 
 def check_gradients(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fastnn.nodes import Node, nodes
 from fastnn.table import MAX_RANK
 
 if TYPE_CHECKING:
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
 #: Fill colours of arrays by kind; calls are white.
 COLOURS = {"input": "#cfe8fc", "constant": "#eeeeee", "state": "#fde9c8", "output": "#d5f0d3"}
 FORMATS = (".dot", ".svg", ".png", ".pdf")
+#: Arrays of more elements are drawn without their numbers.
+MOST_NUMBERS = 4
 
 
-def draw(program: Program, path: str | Path | None = None) -> str:
+def draw(program: Program, path: str | Path | None = None, at: Sequence[Any] | None = None) -> str:
     """DOT text of a program: one box per array, one ellipse per call, an arrow per argument.
 
     A dashed arrow is an update in place; a dotted one leads from an array to the one that holds it.
@@ -27,6 +31,8 @@ def draw(program: Program, path: str | Path | None = None) -> str:
     program : Program
     path : path, optional
         Where to write it, as .dot, .svg, .png or .pdf.
+    at : sequence of array_like, optional
+        Inputs at which to show the arrays' values and gradients too, where they have few elements.
 
     Raises
     ------
@@ -36,6 +42,7 @@ def draw(program: Program, path: str | Path | None = None) -> str:
         If an image is wanted and Graphviz's ``dot`` is not installed.
     """
     program.prune()
+    numbers = {} if at is None else {node.name: _numbers(node) for node in nodes(program, at)}
     lines = ["digraph program {", "  rankdir=TB;", '  node [fontname="Helvetica", fontsize=11];']
     drawn: dict[Buffer, str] = {}
     for call in program.calls:
@@ -44,11 +51,12 @@ def draw(program: Program, path: str | Path | None = None) -> str:
                 continue
             name = drawn[tensor.buffer] = f"t{len(drawn)}"
             buffer = tensor.buffer
-            shape = "x".join(map(str, tensor.shape)) or "number"
+            shape = "x".join(map(str, tensor.shown_shape)) or "number"
             if buffer.kind == "constant" and buffer.size == 1:
                 shape = f"= {program.backend.to_host(buffer.data).item():g},"
             style = f'style="filled,rounded", fillcolor="{COLOURS.get(buffer.kind, "white")}"'
-            lines.append(f'  {name} [shape=box, {style}, label="{buffer.name}\\n{shape} {buffer.dtype}"];')
+            label = f"{buffer.name}\\n{shape} {buffer.dtype}{numbers.get(buffer.name, '')}"
+            lines.append(f'  {name} [shape=box, {style}, label="{label}"];')
     for buffer, name in drawn.items():
         if buffer.parent in drawn:
             lines.append(f'  {name} -> {drawn[buffer.parent]} [style=dotted, label="in"];')
@@ -65,6 +73,15 @@ def draw(program: Program, path: str | Path | None = None) -> str:
     if path is not None:
         _write(text, Path(path))
     return text
+
+
+def _numbers(node: Node) -> str:
+    """A node's value and gradient, a line each, when they are short."""
+    parts = []
+    for name, array in (("value", node.value), ("gradient", node.gradient)):
+        if array is not None and array.size <= MOST_NUMBERS:
+            parts.append(f"\\n{name} {', '.join(f'{v:.4g}' for v in array.ravel())}")
+    return "".join(parts)
 
 
 def _details(call: Call) -> str:

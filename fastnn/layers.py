@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from fastnn import checks, initializers, ops, registry
+from fastnn.autodiff import custom_gradient
 from fastnn.program import Slot, Tensor
 from fastnn.table import ACTIVATIONS, ALPHA
 
 Shape = tuple[int, ...]
+Activate = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,18 @@ class Layer(registry.Configured):
         raise NotImplementedError
 
 
-def activate(x: Any, activation: str, **params: float) -> Any:
-    """Apply an activation by name."""
-    return getattr(ops, activation)(x, **params)
+def activate(x: Any, activation: str | Activate, **params: float) -> Any:
+    """Apply an activation by name, or a function of ops."""
+    return activation(x) if callable(activation) else getattr(ops, activation)(x, **params)
 
 
-def _check_activation(layer: str, name: str) -> None:
-    checks.option(layer, "activation", name, (*ACTIVATIONS, "softmax", "log_softmax"))
+def _activation(layer: str, given: Any) -> str | Activate:
+    """An activation as layers keep it, checked; a pair of functions is a function with a gradient of its own."""
+    if isinstance(given, tuple) and len(given) == 2 and all(map(callable, given)):
+        return custom_gradient(*given)
+    if not callable(given):
+        checks.option(layer, "activation", given, (*ACTIVATIONS, "softmax", "log_softmax"))
+    return given
 
 
 class Dense(Layer):
@@ -61,8 +68,9 @@ class Dense(Layer):
     ----------
     units : int
         Number of outputs.
-    activation : str, optional
-        Name of an activation; linear by default.
+    activation : str or callable, optional
+        Name of an activation, linear by default; a function of ops; or a pair of functions of ops
+        ``(forward, backward)`` as for `fastnn.custom_gradient`.
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
         For w of shape (inputs, units), by default Glorot uniform, and b of shape (units,), by default zeros.
@@ -71,15 +79,14 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: str | None = None,
+        activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
     ) -> None:
         checks.integer("Dense", "units", units, 1)
         self.units = int(units)
-        self.activation = activation or "linear"
-        _check_activation("Dense", self.activation)
+        self.activation = _activation("Dense", activation or "linear")
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.REGISTRY.get(kernel_initializer)
         self.bias_initializer = initializers.REGISTRY.get(bias_initializer)
@@ -109,13 +116,14 @@ class Activation(Layer):
 
     Parameters
     ----------
-    activation : str
+    activation : str or callable
+        As for `Dense`.
     alpha : float, optional
         For leaky_relu and elu.
     """
 
-    def __init__(self, activation: str, alpha: float | None = None) -> None:
-        _check_activation("Activation", activation)
+    def __init__(self, activation: Any, alpha: float | None = None) -> None:
+        activation = _activation("Activation", activation)
         if alpha is not None:
             checks.option("Activation", "activation (alpha is for these only)", activation, tuple(ALPHA))
             checks.interval("Activation", "alpha", alpha, 0, float("inf"), "left")

@@ -7,7 +7,7 @@ input, or a `Slot`: a named number (learning rate, step count) that stands for a
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +19,8 @@ from fastnn.table import TABLE, Op
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fastnn.nodes import Node
 
 Kind = Literal["input", "constant", "state", "temporary", "output"]
 
@@ -66,9 +68,20 @@ class Buffer:
     kind: Kind
     name: str
     data: Any = None
+    #: The shape to show; ops bring their results from their kernel's shape to it, which is a temporary's first reshape.
+    shape: tuple[int, ...] | None = None
     #: A temporary may lie inside another buffer, from this element on.
     parent: Buffer | None = None
     offset: int = 0
+
+
+@dataclass(eq=False)
+class Custom:
+    """A stretch of calls that is differentiated as a whole, by a rule of the user's; see `fastnn.custom_gradient`."""
+
+    inputs: tuple[Tensor, ...]
+    result: Tensor
+    backward: Callable[..., Any]
 
 
 @dataclass(eq=False)
@@ -80,10 +93,16 @@ class Call:
     outputs: tuple[Tensor | None, ...]
     params: dict[str, Any]
     dims: dict[str, int]
+    custom: Custom | None = None
 
     @property
     def arguments(self) -> tuple[Tensor | None, ...]:
         return self.inputs + self.outputs
+
+    @property
+    def result(self) -> Tensor | None:
+        """The output that gradients go through: the first."""
+        return self.outputs[0] if self.outputs else None
 
     def current_params(self) -> dict[str, Any]:
         """Parameters with slots replaced by their values."""
@@ -120,6 +139,11 @@ class Tensor:
         self.dtype = buffer.dtype
 
     @property
+    def shown_shape(self) -> tuple[int, ...]:
+        """The shape in which the op returned it, for texts and pictures."""
+        return self.shape if self.buffer.shape is None else self.buffer.shape
+
+    @property
     def ndim(self) -> int:
         return len(self.shape)
 
@@ -135,7 +159,10 @@ class Tensor:
             wanted = tuple((self.size // rest if rest else 0) if n == -1 else n for n in wanted)
         if prod(wanted) != self.size or any(n < 0 for n in wanted):
             checks.fail(checks.ShapeError, "reshape", "shape", f"{self.size} elements", wanted)
-        return Tensor(self.program, self.buffer, tuple(int(n) for n in wanted))
+        result = Tensor(self.program, self.buffer, tuple(int(n) for n in wanted))
+        if self.buffer.shape is None:
+            self.buffer.shape = result.shape
+        return result
 
     def _op(self, name: str, *arguments: Any) -> Tensor:
         from fastnn import ops  # ops is written in terms of Tensor
@@ -238,8 +265,9 @@ class Program:
     def _tensor(self, shape: Sequence[int], dtype: Any, kind: Kind, name: str, data: Any = None) -> Tensor:
         number = self._names[name] = self._names.get(name, 0) + 1
         unique = name if number == 1 else f"{name}_{number}"
-        buffer = Buffer(prod(shape), np.dtype(dtype), kind, unique, data)
-        return Tensor(self, buffer, tuple(int(n) for n in shape))
+        tensor_shape = tuple(int(n) for n in shape)
+        shown = None if kind == "temporary" else tensor_shape
+        return Tensor(self, Buffer(prod(shape), np.dtype(dtype), kind, unique, data, shown), tensor_shape)
 
     def input(self, name: str, shape: Sequence[int], dtype: Any) -> Tensor:
         """An array that comes with every replay."""
@@ -401,11 +429,17 @@ class Program:
 
     # --- looking -----------------------------------------------------------------------------------------
 
-    def draw(self, path: str | Path | None = None) -> str:
-        """A picture of the graph as Graphviz DOT text, written to `path` as .dot, .svg, .png or .pdf if given."""
+    def nodes(self, *arrays: Any) -> list[Node]:
+        """Every array of the graph with its value at these inputs, and its gradient; see `fastnn.nodes.nodes`."""
+        from fastnn.nodes import nodes
+
+        return nodes(self, arrays)
+
+    def draw(self, path: str | Path | None = None, at: Sequence[Any] | None = None) -> str:
+        """A picture of the graph as Graphviz DOT text; see `fastnn.drawing.draw`."""
         from fastnn.drawing import draw
 
-        return draw(self, path)
+        return draw(self, path, at)
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -413,7 +447,7 @@ class Program:
     def __repr__(self) -> str:
         lines = [f"Program on {self.backend.name}: {len(self.calls)} calls"]
         for call in self.calls:
-            left = ", ".join(t.buffer.name for t in call.outputs if t is not None)
+            left = ", ".join(f"{t.buffer.name} {t.shown_shape}" for t in call.outputs if t is not None)
             right = ", ".join(t.buffer.name if t is not None else "-" for t in call.inputs)
             lines.append(f"  {left or '-'} = {call.op.name}({right})")
         return "\n".join(lines)

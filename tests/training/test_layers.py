@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn as fn
-from fastnn import layers
+from fastnn import layers, ops
 from fastnn.table import ACTIVATIONS
 
 
@@ -243,3 +243,41 @@ def test_configuration_makes_an_equal_layer(layer):
     again = layers.REGISTRY.get(layers.REGISTRY.describe(layer))
     assert type(again) is type(layer) and again.config() == layer.config()
     assert repr(again) == repr(layer)
+
+
+def softsquare(x):
+    return ops.tanh(x) * x
+
+
+@pytest.mark.parametrize("layer", (fn.Dense(5, activation=softsquare), fn.Activation(softsquare)), ids=repr)
+def test_an_activation_of_ones_own(layer, backend):
+    """Recorded, differentiated and trained like our own."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 5)), rng.normal(size=(12, 5))
+    model = fn.Sequential([layer, fn.Dense(5)], dtype="float64", backend=backend)
+    model.compile(fn.SGD(0.1), "mse")
+    model.build((5,))
+    weights = model.get_weights()
+
+    def loss(*weights):
+        h = softsquare(ops.dense(x, *weights[:-2])) if len(weights) == 4 else softsquare(x)
+        return fn.mean((ops.dense(h, *weights[-2:]) - y) ** 2)
+
+    model.train_step(x, y)
+    slopes = fn.grad(loss, list(range(len(weights))), backend="reference")(*weights)
+    for new, old, slope in zip(model.get_weights(), weights, slopes, strict=True):
+        np.testing.assert_allclose(new, old - 0.1 * slope, rtol=1e-12, atol=1e-14)
+    with pytest.raises(TypeError, match="its activation is a function"):
+        model.save("never.safetensors")
+
+
+def test_an_activation_with_its_gradient():
+    pair = (lambda x: ops.maximum(x, 0.0), lambda dy, x, y: dy)
+    model = fn.Sequential([fn.Dense(3, activation=pair, use_bias=False)], dtype="float64")
+    model.compile(fn.SGD(1.0), "mse")
+    model.build((2,))
+    x, y = np.ones((1, 2)), np.full((1, 3), 5.0)
+    (w,) = model.get_weights()
+    slope = 2 * (np.maximum(w.sum(0), 0) - 5) / 3
+    model.train_step(x, y)
+    np.testing.assert_allclose(model.get_weights()[0], w - np.tile(slope, (2, 1)), rtol=1e-12)

@@ -17,7 +17,7 @@ LAYERS = (
     ("fastnn_ext", "fastnn.kernels"),
     ("fastnn.checks", "fastnn.threadcount"),
     ("fastnn.backends",),
-    ("fastnn.program", "fastnn.drawing", "fastnn.ops", "fastnn.autodiff", "fastnn.config"),
+    ("fastnn.program", "fastnn.drawing", "fastnn.nodes", "fastnn.ops", "fastnn.autodiff", "fastnn.config"),
     (
         "fastnn.callbacks", "fastnn.csv_table", "fastnn.data", "fastnn.datasets", "fastnn.initializers",
         "fastnn.layers", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers", "fastnn.preprocessing",

@@ -285,7 +285,11 @@ def test_labels_out_of_range_make_the_loss_nan(backend):
 
 def test_names_are_unique_and_shown():
     program = fn.trace(lambda x: fn.exp(fn.exp(x)), X, backend="reference")
-    assert repr(program).splitlines() == ["Program on reference: 2 calls", "  exp = exp(x)", "  exp_2 = exp(exp)"]
+    assert repr(program).splitlines() == [
+        "Program on reference: 2 calls",
+        "  exp (3, 4) = exp(x)",
+        "  exp_2 (3, 4) = exp(exp)",
+    ]
     assert repr(program.inputs[0]) == "Tensor(x, shape=(3, 4), dtype=float64)"
 
 
