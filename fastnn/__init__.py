@@ -17,7 +17,9 @@ _NAMES = {
     "fastnn.model": ("Sequential",),
     "fastnn.saving": ("FileError", "load"),
     "fastnn.training": ("NonFiniteLoss",),
-    "fastnn.layers": ("Activation", "Dense", "Dropout", "Flatten"),
+    "fastnn.layers": ("Activation", "BatchNormalization", "Dense", "Dropout", "Flatten", "LayerNormalization"),
+    "fastnn.regularizers": ("L1", "L1L2", "L2"),
+    "fastnn.constraints": ("MaxNorm",),
     "fastnn.optimizers": ("SGD", "Adam", "AdamW", "RMSprop"),
     "fastnn.losses": (
         "BinaryCrossEntropy", "CrossEntropy", "Huber", "MeanAbsoluteError", "MeanSquaredError",
@@ -30,8 +32,8 @@ _NAMES = {
     ),
 }  # fmt: skip
 _MODULES = (
-    "autodiff", "backends", "callbacks", "checks", "datasets", "initializers", "layers", "losses", "metrics", "ops",
-    "optimizers", "program", "table",
+    "autodiff", "backends", "callbacks", "checks", "constraints", "datasets", "initializers", "layers", "losses",
+    "metrics", "ops", "optimizers", "program", "regularizers", "table",
 )  # fmt: skip
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

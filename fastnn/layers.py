@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fastnn import checks, initializers, ops, registry
+from fastnn import checks, constraints, initializers, ops, registry, regularizers
 from fastnn.autodiff import custom_gradient
 from fastnn.program import Slot, Tensor
 from fastnn.table import ACTIVATIONS, ALPHA
@@ -23,6 +23,10 @@ class Parameter:
     name: str
     shape: Shape
     initializer: initializers.Initializer
+    regularizer: regularizers.L1L2 | None = None
+    constraint: constraints.Constraint | None = None
+    #: Whether it is learned; what is not, such as moving averages, the layer updates itself.
+    trainable: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,27 @@ class Layer(registry.Configured):
     def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
         """Record the layer's ops on a batch."""
         raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        config = super().config()
+        for key, value in config.items():
+            kind = _KINDS.get(key.rpartition("_")[2])
+            if kind is not None and value is not None:
+                config[key] = kind.describe(value)
+        return config
+
+
+#: What the ends of arguments' names say they are.
+_KINDS: dict[str, registry.Registry] = {
+    "initializer": initializers.REGISTRY,
+    "regularizer": regularizers.REGISTRY,
+    "constraint": constraints.REGISTRY,
+}
+
+
+def _optional(kind: registry.Registry, given: Any) -> Any:
+    """An object of a registry, or None."""
+    return None if given is None else kind.get(given)
 
 
 def activate(x: Any, activation: str | Activate, **params: float) -> Any:
@@ -74,6 +99,10 @@ class Dense(Layer):
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
         For w of shape (inputs, units), by default Glorot uniform, and b of shape (units,), by default zeros.
+    kernel_regularizer, bias_regularizer : str or regularizer, optional
+        Penalties on w and b, see `fastnn.regularizers`.
+    kernel_constraint, bias_constraint : str or Constraint, optional
+        What w and b are brought back to after each step, see `fastnn.constraints`.
     """
 
     def __init__(
@@ -83,6 +112,10 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
     ) -> None:
         checks.integer("Dense", "units", units, 1)
         self.units = int(units)
@@ -90,20 +123,19 @@ class Dense(Layer):
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.REGISTRY.get(kernel_initializer)
         self.bias_initializer = initializers.REGISTRY.get(bias_initializer)
-
-    def config(self) -> dict[str, Any]:
-        config = super().config()
-        for key in ("kernel_initializer", "bias_initializer"):
-            config[key] = initializers.REGISTRY.describe(config[key])
-        return config
+        self.kernel_regularizer = _optional(regularizers.REGISTRY, kernel_regularizer)
+        self.bias_regularizer = _optional(regularizers.REGISTRY, bias_regularizer)
+        self.kernel_constraint = _optional(constraints.REGISTRY, kernel_constraint)
+        self.bias_constraint = _optional(constraints.REGISTRY, bias_constraint)
 
     def build(self, input_shape: Shape) -> tuple[Shape, list[Parameter]]:
         if not input_shape:
             checks.fail(checks.ShapeError, "Dense", "input", "shape (batch, ..., inputs)", "(batch,)")
-        parameters = [Parameter("kernel", (input_shape[-1], self.units), self.kernel_initializer)]
+        kernel, bias = (input_shape[-1], self.units), (self.units,)
+        own = [Parameter("kernel", kernel, self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint)]
         if self.use_bias:
-            parameters.append(Parameter("bias", (self.units,), self.bias_initializer))
-        return (*input_shape[:-1], self.units), parameters
+            own.append(Parameter("bias", bias, self.bias_initializer, self.bias_regularizer, self.bias_constraint))
+        return (*input_shape[:-1], self.units), own
 
     def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
         fused = self.activation if self.activation in ACTIVATIONS else "linear"
@@ -154,6 +186,86 @@ class Dropout(Layer):
         return ops.dropout(x, self.rate, seed=context.seed, stream=context.stream, step=context.step)
 
 
+class LayerNormalization(Layer):
+    """y = (x - mean) / sqrt(variance + epsilon) gamma + beta, over each row's features (Ba, Kiros and Hinton 2016).
+
+    Parameters
+    ----------
+    epsilon : float
+        Added to the variance.
+    center, scale : bool
+        Whether there is a beta, at first 0, and a gamma, at first 1, for each feature (last axis).
+    """
+
+    def __init__(self, epsilon: float = 1e-3, center: bool = True, scale: bool = True) -> None:
+        checks.interval("LayerNormalization", "epsilon", epsilon, 0, float("inf"), "neither")
+        self.epsilon, self.center, self.scale = epsilon, bool(center), bool(scale)
+
+    def build(self, input_shape: Shape) -> tuple[Shape, list[Parameter]]:
+        return input_shape, _scale_and_shift(self, input_shape)
+
+    def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
+        gamma, beta, _ = _present(self, parameters)
+        return ops.layer_norm(x, gamma, beta, epsilon=self.epsilon)
+
+
+class BatchNormalization(Layer):
+    """y = (x - mean) / sqrt(variance + epsilon) gamma + beta, feature by feature (Ioffe and Szegedy 2015).
+
+    In training with mean and variance of the batch, else with their moving averages:
+    ``moving = momentum moving + (1 - momentum) batch's``, of the biased variance as in Keras.
+
+    Parameters
+    ----------
+    momentum : float in [0, 1]
+        Share of the moving averages that a batch leaves.
+    epsilon : float
+        Added to the variance.
+    center, scale : bool
+        Whether there is a beta, at first 0, and a gamma, at first 1, for each feature (last axis).
+    """
+
+    def __init__(
+        self, momentum: float = 0.99, epsilon: float = 1e-3, center: bool = True, scale: bool = True
+    ) -> None:
+        checks.interval("BatchNormalization", "momentum", momentum, 0, 1)
+        checks.interval("BatchNormalization", "epsilon", epsilon, 0, float("inf"), "neither")
+        self.momentum, self.epsilon, self.center, self.scale = momentum, epsilon, bool(center), bool(scale)
+
+    def build(self, input_shape: Shape) -> tuple[Shape, list[Parameter]]:
+        own = _scale_and_shift(self, input_shape)
+        features = input_shape[-1:]
+        own.append(Parameter("moving_mean", features, initializers.Zeros(), trainable=False))
+        own.append(Parameter("moving_variance", features, initializers.Constant(1.0), trainable=False))
+        return input_shape, own
+
+    def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
+        gamma, beta, moving = _present(self, parameters)
+        if not context.training:
+            return ops.batch_norm_inference(x, gamma, beta, *moving, epsilon=self.epsilon)
+        return ops.batch_norm(x, gamma, beta, *moving, momentum=self.momentum, epsilon=self.epsilon)
+
+
+Normalization = LayerNormalization | BatchNormalization
+
+
+def _scale_and_shift(layer: Normalization, input_shape: Shape) -> list[Parameter]:
+    """The parameters gamma and beta, as far as a layer has them."""
+    if not input_shape:
+        checks.fail(checks.ShapeError, type(layer).__name__, "input", "shape (batch, ..., features)", "(batch,)")
+    features = input_shape[-1:]
+    gamma = [Parameter("gamma", features, initializers.Constant(1.0))] * layer.scale
+    return gamma + [Parameter("beta", features, initializers.Zeros())] * layer.center
+
+
+def _present(layer: Normalization, parameters: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
+    """Gamma and beta, None where a layer has none, and the other parameters."""
+    rest = list(parameters)
+    gamma = rest.pop(0) if layer.scale else None
+    beta = rest.pop(0) if layer.center else None
+    return gamma, beta, rest
+
+
 class Flatten(Layer):
     """All dimensions but the batch's in one."""
 
@@ -165,5 +277,14 @@ class Flatten(Layer):
 
 
 REGISTRY = registry.Registry(
-    "layer", Layer, {"dense": Dense, "activation": Activation, "dropout": Dropout, "flatten": Flatten}
+    "layer",
+    Layer,
+    {
+        "dense": Dense,
+        "activation": Activation,
+        "dropout": Dropout,
+        "layer_normalization": LayerNormalization,
+        "batch_normalization": BatchNormalization,
+        "flatten": Flatten,
+    },
 )

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import autodiff, backends, checks, initializers, layers, losses, optimizers, saving, training
+from fastnn import autodiff, backends, checks, initializers, layers, losses, ops, optimizers, saving, training
+from fastnn.frozen import RESULT, Frozen
 from fastnn.metrics import REGISTRY as METRICS
 from fastnn.metrics import Metric
 from fastnn.ops.dispatch import apply
 from fastnn.program import Program, Slot, Tensor
-from fastnn.table import TABLE
 
 #: Parameters begin at multiples of this many elements in the flat array that holds them all (64 bytes of float32).
 ALIGNMENT = 16
@@ -23,8 +23,8 @@ ALIGNMENT = 16
 MOST_PROGRAMS = 16
 #: Rows that `predict` and `evaluate` run at a time.
 CHUNK = 512
-#: How error messages describe an array for results.
-_RESULT = TABLE["linear"].outputs[0]
+#: Attributes that copies of a model make anew.
+_OF_THE_PROCESS = ("_programs", "_step", "_views", "_slopes", "_grads", "backend")
 
 
 class Sequential:
@@ -73,6 +73,9 @@ class Sequential:
         self.loss: losses.Loss | None = None
         self.metrics: list[Metric] = []
         self.clip_norm: float | None = None
+        self.clip_each_norm: float | None = None
+        self.clip_value: float | None = None
+        self.gradient_norm = False
         self.input_shape: tuple[int, ...] | None = None
         self.epochs_done = 0
         self._backend_name = backend
@@ -97,12 +100,8 @@ class Sequential:
             shape, own = layer.build(shape)
             output_shapes.append(shape)
             parameters.append(own)
-        offsets: list[int] = []
-        size = 0
         flat = [p for own in parameters for p in own]
-        for parameter in flat:
-            offsets.append(size)
-            size += -(-prod(parameter.shape) // ALIGNMENT) * ALIGNMENT
+        offsets, trainable, size = _layout(flat)
         host = np.zeros(size, self.dtype)
         for i, (parameter, offset) in enumerate(zip(flat, offsets, strict=True)):
             values = parameter.initializer(parameter.shape, self.dtype, initializers.generator(self.seed, i))
@@ -112,6 +111,7 @@ class Sequential:
         # Nothing can fail from here on.
         self.input_shape, self.output_shape = rows, shape
         self.backend, self.output_shapes, self._parameters, self._offsets = backend, output_shapes, parameters, offsets
+        self._trainable = trainable
         self._flat = backend.to_device(host)
         self._views = self._views_of(self._flat)
         self.epochs_done = 0
@@ -129,9 +129,9 @@ class Sequential:
         return [p for row in self._parameters for p in row]
 
     def _views_of(self, flat: Any) -> list[Any]:
-        """One array per parameter, all within `flat`."""
+        """One array per parameter, all within `flat`; None for one that lies beyond its end."""
         return [
-            flat[offset : offset + prod(p.shape)].reshape(p.shape)
+            flat[offset : offset + prod(p.shape)].reshape(p.shape) if offset + prod(p.shape) <= len(flat) else None
             for offset, p in zip(self._offsets, self._flat_parameters(), strict=True)
         ]
 
@@ -148,6 +148,9 @@ class Sequential:
         loss: Any = "mean_squared_error",
         metrics: Sequence[Any] = (),
         clip_norm: float | None = None,
+        clip_each_norm: float | None = None,
+        clip_value: float | None = None,
+        gradient_norm: bool = False,
     ) -> None:
         """Choose how to train.
 
@@ -159,13 +162,23 @@ class Sequential:
             Reported besides the loss: "accuracy", "mse", "mae".
         clip_norm : float, optional
             Scale gradients so that their common norm is at most this (Pascanu, Mikolov and Bengio 2013).
+        clip_each_norm : float, optional
+            Scale each parameter's gradient so that its norm is at most this.
+        clip_value : float, optional
+            Bring each element of the gradients to between minus this and this. Values are clipped first, then each
+            norm, then the common one.
+        gradient_norm : bool
+            Report the gradients' common norm before clipping, the mean over batches, in training.
         """
-        if clip_norm is not None:
-            checks.interval("compile", "clip_norm", clip_norm, 0, float("inf"), "neither")
+        clips = {"clip_norm": clip_norm, "clip_each_norm": clip_each_norm, "clip_value": clip_value}
+        for name, clip in clips.items():
+            if clip is not None:
+                checks.interval("compile", name, clip, 0, float("inf"), "neither")
         self.optimizer = optimizers.REGISTRY.get(optimizer)
         self.loss = losses.REGISTRY.get(loss)
         self.metrics = [METRICS.get(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
-        self.clip_norm = clip_norm
+        self.clip_norm, self.clip_each_norm, self.clip_value = clip_norm, clip_each_norm, clip_value
+        self.gradient_norm = bool(gradient_norm)
         self._start_anew()
 
     def _compiled(self) -> tuple[optimizers.Optimizer, losses.Loss]:
@@ -221,35 +234,65 @@ class Sequential:
             value = loss.record(prediction, y, weight)
             measured = [metric.record(prediction, y) for metric in self.metrics]
             if train:
-                self._record_step(program, value, parameters, optimizer)
+                measured += self._record_step(program, value, parameters, optimizer)
+            for penalty in self._record_penalties(parameters):
+                value = value + penalty
             for tensor in [value, *measured]:
                 program.output(tensor)
 
         return self._program(("train" if train else "evaluate", rows, targets.shape[1:], weighted), record)
 
+    def _record_penalties(self, parameters: list[Tensor]) -> list[Tensor]:
+        """Record the regularizers' penalties."""
+        pairs = zip(self._flat_parameters(), parameters, strict=True)
+        return [described.regularizer.penalty(p) for described, p in pairs if described.regularizer is not None]
+
     def _record_step(
         self, program: Program, loss: Tensor, parameters: list[Tensor], optimizer: optimizers.Optimizer
-    ) -> None:
-        """Record gradients, laid out like the parameters, and the update of all parameters in one pass."""
+    ) -> list[Tensor]:
+        """Record gradients, laid out like the parameters, and the update of all parameters in one pass.
+
+        Returns the gradients' norm if it is to be reported.
+        """
         self._allocate_moments()
-        found = autodiff.gradients(loss, parameters)
         flat = program.state("gradients", self._grads)
-        for gradient, offset in zip(found, self._offsets, strict=True):
-            if gradient is not None:
-                program.place(gradient, flat, offset)
+        described = self._flat_parameters()
+        learned = [i for i, p in enumerate(described) if p.trainable]
+        found = autodiff.gradients(loss, [parameters[i] for i in learned])
+        for i, gradient in zip(learned, found, strict=True):
+            if gradient is None:
+                gradient = program.constant(np.zeros(described[i].shape, self.dtype))
+            program.place(gradient, flat, self._offsets[i])
+        own = {i: program.state(f"gradient of {parameters[i].buffer.name}", self._slopes[i]) for i in learned}
+        for i in learned:
+            regularizer = described[i].regularizer
+            if regularizer is not None:
+                regularizer.add_gradient(parameters[i], own[i])
+        norm = [ops.sqrt(apply("sum_of_squares", flat))] if self.gradient_norm else []
+        if self.clip_value is not None:
+            ops.clip_by_value(flat, self.clip_value)
+        if self.clip_each_norm is not None:
+            for slope in own.values():
+                _clip_norm(slope, self.clip_each_norm)
         if self.clip_norm is not None:
-            square = apply("sum_of_squares", flat)
-            apply("clip_by_norm", flat, square, max_norm=self.clip_norm)
+            _clip_norm(flat, self.clip_norm)
         moments = iter(program.state("moment", m) for m in self._moments)
         states = [next(moments) if kept else None for kept in optimizer.states()]
-        optimizer.record(program.state("parameters", self._flat), flat, states)
+        optimizer.record(program.state("parameters", self._flat[: self._trainable]), flat, states)
+        for i in learned:
+            for follower in (described[i].regularizer, described[i].constraint):
+                if follower is not None:
+                    follower.after_update(parameters[i], optimizer._rate)
+        return norm
 
     def _allocate_moments(self) -> None:
         """Memory for gradients and the optimizer's state, zero at first."""
         optimizer, _ = self._compiled()
+        zeros = np.zeros(self._trainable, self.dtype)
         if self._grads is None:
-            zeros = np.zeros(self._flat.shape, self.dtype)
             self._grads = self.backend.to_device(zeros)
+            self._slopes = self._views_of(self._grads)
+        if not self._moments:
             self._moments = [self.backend.to_device(zeros) for kept in optimizer.states() if kept]
 
     def _snapshot(self) -> tuple[list[np.ndarray], int]:
@@ -334,7 +377,7 @@ class Sequential:
         if out is None:
             out = np.empty(shape, self.dtype)
         else:
-            checks.output("predict", _RESULT, out, shape, self.dtype, [x])
+            checks.output("predict", RESULT, out, shape, self.dtype, [x])
         for start in range(0, len(x), CHUNK):
             piece = x[start : start + CHUNK]
             program = self._inference(len(piece))
@@ -365,9 +408,9 @@ class Sequential:
             totals += len(x[rows]) * np.array([v.item() for v in values])
         return dict(zip(self.metric_names(), (totals / len(x)).tolist(), strict=True))
 
-    def metric_names(self) -> list[str]:
-        """What training reports: "loss", then the metrics."""
-        return ["loss", *(m.name for m in self.metrics)]
+    def metric_names(self, training: bool = False) -> list[str]:
+        """What evaluation reports: "loss", then the metrics; and in training the gradients' norm if asked for."""
+        return ["loss", *(m.name for m in self.metrics), *["gradient_norm"] * (training and self.gradient_norm)]
 
     def freeze(self, batch_size: int = 1) -> Frozen:
         """A function for one batch size, as fast as it gets: a replayed program, nothing validated twice.
@@ -427,8 +470,32 @@ class Sequential:
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         rule = "-" * len(lines[0])
         memory = self.count_params() * self.dtype.itemsize
+        fixed = sum(prod(p.shape) for p in self._flat_parameters() if not p.trainable)
         total = f"Parameters: {self.count_params():,} ({memory / 1024:,.1f} KiB of {self.dtype})"
+        total += f", {fixed:,} of them not trained" * (fixed > 0)
         print_fn("\n".join([lines[0], rule, *lines[1:], rule, total]))
+
+    # --- copies ------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but programs and what belongs to a backend; arrays as host copies."""
+        state = {k: v for k, v in self.__dict__.items() if k not in _OF_THE_PROCESS}
+        if self.input_shape is not None:
+            state["backend"] = self.backend.name
+            state["_flat"] = np.array(self.backend.to_host(self._flat))
+            state["_moments"] = [np.array(self.backend.to_host(m)) for m in self._moments]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._step = Slot("dropout_step", 0)
+        self._programs = OrderedDict()
+        if self.input_shape is not None:
+            self.backend = backends.select(state["backend"])
+            self._flat = self.backend.to_device(self._flat)
+            self._views = self._views_of(self._flat)
+            self._grads = None
+            self._moments = [self.backend.to_device(m) for m in self._moments]
 
     # --- files -------------------------------------------------------------------------------------------
 
@@ -436,40 +503,6 @@ class Sequential:
         """Write the model to a safetensors file; see `fastnn.saving.save`."""
         self.extra = dict(extra) if extra is not None else self.extra
         saving.save(self, Path(path), include_optimizer)
-
-
-class Frozen:
-    """A model's inference for one batch size.
-
-    Calling it with an array of shape (batch_size, ...), or of one row's shape when the batch size is one, returns the
-    output in the corresponding shape; `out` saves the allocation.
-    """
-
-    def __init__(self, model: Sequential, batch_size: int) -> None:
-        self._model = model
-        self._program = model._inference(batch_size)
-        self._replay = self._program.compile()
-        self._shape = self._program.outputs[0].shape
-        self._rows = self._program.inputs[0].shape
-        self._single = batch_size == 1
-
-    def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
-        model = self._model
-        row = self._single and np.shape(x) == self._rows[1:]
-        expected = self._rows[1:] if row else self._rows
-        if np.shape(x) != expected:
-            checks.fail(checks.ShapeError, "freeze", "x", f"shape {self._rows}", np.shape(x))
-        x = checks.host_array("freeze", "x", x, model.dtype)
-        shape = self._shape[1:] if row else self._shape
-        if out is None:
-            out = np.empty(shape, model.dtype)
-        else:
-            checks.output("freeze", _RESULT, out, shape, model.dtype, [x])
-        if model.backend.device:
-            out[...] = model._replay(self._program, x.reshape(self._rows))[0].reshape(shape)
-        else:
-            self._replay.run((x, out))
-        return out
 
 
 def _checked(given: Sequence[layers.Layer]) -> list[layers.Layer]:
@@ -490,3 +523,23 @@ def _names(given: Sequence[layers.Layer]) -> list[str]:
     """A name for each layer: its kind and number."""
     kinds = [type(layer).__name__.lower() for layer in given]
     return [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
+
+
+def _clip_norm(g: Tensor, max_norm: float) -> None:
+    """Record that a gradient is scaled so that its norm is at most `max_norm`."""
+    g = g.reshape(-1)
+    apply("clip_by_norm", g, apply("sum_of_squares", g), max_norm=max_norm)
+
+
+def _layout(parameters: Sequence[layers.Parameter]) -> tuple[list[int], int, int]:
+    """Where each parameter begins in the flat array, where the trainable ones end, which come first, and its size."""
+    offsets = [0] * len(parameters)
+    ends = []
+    end = 0
+    for trainable in (True, False):
+        for i, parameter in enumerate(parameters):
+            if parameter.trainable == trainable:
+                offsets[i] = end
+                end += -(-prod(parameter.shape) // ALIGNMENT) * ALIGNMENT
+        ends.append(end)
+    return offsets, *ends

@@ -59,6 +59,9 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
             "loss": losses.REGISTRY.describe(model.loss),
             "metrics": [metrics.REGISTRY.describe(m) for m in model.metrics],
             "clip_norm": model.clip_norm,
+            "clip_each_norm": model.clip_each_norm,
+            "clip_value": model.clip_value,
+            "gradient_norm": model.gradient_norm,
         }
         if include_optimizer:
             config["iterations"] = model.optimizer.iterations

@@ -252,7 +252,7 @@ def _epoch(
     model: Sequential, loader: _Batches, epoch: int, shuffle: bool, watchers: CallbackList, guard: _Guard
 ) -> dict[str, float]:
     """One pass over the data; returns mean loss and metrics."""
-    names = model.metric_names()
+    names = model.metric_names(training=True)
     totals, rows = [0.0] * len(names), 0
     batches = loader.shuffled(generator(model.seed, _SHUFFLE, model.epochs_done)) if shuffle else loader
     guard.begin(epoch)

@@ -19,11 +19,11 @@ LAYERS = (
     ("fastnn.backends",),
     ("fastnn.program", "fastnn.drawing", "fastnn.nodes", "fastnn.ops", "fastnn.autodiff", "fastnn.config"),
     (
-        "fastnn.callbacks", "fastnn.csv_table", "fastnn.data", "fastnn.datasets", "fastnn.initializers",
+        "fastnn.callbacks", "fastnn.constraints", "fastnn.csv_table", "fastnn.data", "fastnn.datasets", "fastnn.initializers",
         "fastnn.layers", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers", "fastnn.preprocessing",
-        "fastnn.registry",
+        "fastnn.registry", "fastnn.regularizers",
     ),
-    ("fastnn.model", "fastnn.saving", "fastnn.training"),
+    ("fastnn.frozen", "fastnn.model", "fastnn.saving", "fastnn.training"),
     ("fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
