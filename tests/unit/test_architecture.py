@@ -19,9 +19,9 @@ LAYERS = (
     ("fastnn.backends",),
     ("fastnn.program", "fastnn.drawing", "fastnn.nodes", "fastnn.ops", "fastnn.autodiff", "fastnn.config"),
     (
-        "fastnn.callbacks", "fastnn.constraints", "fastnn.csv_table", "fastnn.data", "fastnn.datasets", "fastnn.initializers",
-        "fastnn.layers", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers", "fastnn.preprocessing",
-        "fastnn.registry", "fastnn.regularizers",
+        "fastnn.callbacks", "fastnn.constraints", "fastnn.csv_table", "fastnn.data", "fastnn.datasets",
+        "fastnn.initializers", "fastnn.layers", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers",
+        "fastnn.preprocessing", "fastnn.registry", "fastnn.regularizers",
     ),
     ("fastnn.frozen", "fastnn.model", "fastnn.saving", "fastnn.training"),
     ("fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
