@@ -22,6 +22,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 FAMILIES = ("elementwise", "reductions", "activations", "matmul", "losses", "optimizers", "random")
+#: Compiled for each instruction set as well, but no kernels: imported when benchmarks ask for it.
+FLOOR = "peak"
 COMMON = ("executor", "cpu")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": []}
@@ -92,7 +94,7 @@ def extensions() -> list[Extension]:
     """Translate each source once; give every instruction set its own copy of the C file."""
     folder = Path("build") / "c"
     translated = cythonize(
-        [Extension(f"fastnn_ext.{name}", [f"fastnn_ext/{name}.pyx"]) for name in COMMON + FAMILIES],
+        [Extension(f"fastnn_ext.{name}", [f"fastnn_ext/{name}.pyx"]) for name in (*COMMON, *FAMILIES, FLOOR)],
         build_dir=str(folder),
         language_level=3,
         compiler_directives={

@@ -14,6 +14,8 @@ from fastnn.table import ACTIVATIONS, DTYPES
 
 BACKENDS = ("cython", "numba", "cuda", "reference")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+BENCH_GROUPS = ("matmul", "dense", "activations", "softmax", "optimizers", "training", "inference", "fit")
+PEERS = ("numpy", "torch", "jax", "sklearn", "onnxruntime")
 #: Exit status after Ctrl-C: 128 + SIGINT, as shells have it.
 INTERRUPTED = 130
 
@@ -69,6 +71,17 @@ def _number(kind: type, low: float, high: float = math.inf, *, above: bool = Fal
     return parse
 
 
+def _option(names: Sequence[str]) -> Callable[[str], str]:
+    """A parser of one of some names."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"expected one of {', '.join(names)}, got {text!r}")
+        return text
+
+    return parse
+
+
 def _layers(text: str) -> tuple[int, ...]:
     """Sizes of the hidden layers, "256,128"; "none" for a linear model."""
     if text == "none":
@@ -99,10 +112,38 @@ def build_parser() -> argparse.ArgumentParser:
 
     commands.add_parser("info", help="show versions, the CPU and the backends", allow_abbrev=False)
 
-    bench = commands.add_parser("bench", help="time a training step of three networks", allow_abbrev=False)
-    bench.add_argument("--seconds", type=_number(float, 0, above=True), default=1.0, help="for each time (default 1)")
-    _add_run_options(bench)
+    _add_bench(commands)
     return parser
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="time fastnn, beside other libraries where asked for",
+        allow_abbrev=False,
+        description="Time fastnn's kernels, training steps and inference, beside other libraries where asked for.",
+    )
+    bench.add_argument(
+        "groups",
+        metavar="GROUP",
+        nargs="*",
+        type=_option(BENCH_GROUPS),
+        help=f"of {', '.join(BENCH_GROUPS)} (default: training inference)",
+    )
+    bench.add_argument(
+        "--against",
+        metavar="PEER,...",
+        type=lambda text: tuple(map(_option(PEERS), text.split(","))),
+        default=(),
+        help=f"of {', '.join(PEERS)}; those installed are used",
+    )
+    bench.add_argument("--only", metavar="TEXT", default="", help="only cases with TEXT in their line")
+    bench.add_argument("--seconds", type=_number(float, 0, above=True), default=0.5, help="for each time (default 0.5)")
+    bench.add_argument("--images", metavar="FILE", help="IDX file for the group fit, instead of the digits inside")
+    bench.add_argument("--labels", metavar="FILE", help="IDX file of labels")
+    bench.add_argument("--json", metavar="FILE", help="write the figures there")
+    bench.add_argument("--chart", metavar="FILE", help="draw the ratios there (png, svg or pdf; needs matplotlib)")
+    _add_run_options(bench)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

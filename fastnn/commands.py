@@ -35,9 +35,6 @@ OPTIMIZERS: dict[str, tuple[str, float, dict[str, float]]] = {
     "rmsprop": ("RMSprop", 1e-3, {}),
     "sgd": ("SGD", 1e-2, {"momentum": 0.9}),
 }
-CPU_BACKENDS = ("cython", "numba", "reference")
-#: What `bench` measures: layer sizes and batch size.
-NETWORKS = (((64, 100, 10), 32), ((784, 256, 128, 10), 64), ((784, 1024, 1024, 10), 256))
 
 
 # --- train -----------------------------------------------------------------------------------------------
@@ -239,34 +236,11 @@ def info(args: Namespace) -> None:
 
 
 def bench(args: Namespace) -> None:
-    """Show the time of a training step (Adam, float32) of three networks on each CPU backend."""
+    """Time kernels, training steps and inference, beside other libraries where asked for."""
+    from fastnn.bench.command import bench
+
     with _machine(args) as machine:
-        names = [args.backend] if args.backend else [b for b in CPU_BACKENDS if backends.missing(b) is None]
-        print(
-            f"Microseconds a training step, best of {args.seconds:g} s; {machine['ISA']}, {machine['threads']} threads"
-        )
-        print(f"{'network, batch':<24}" + "".join(f"{name:>12}" for name in names))
-        for sizes, batch in NETWORKS:
-            row = f"{'-'.join(map(str, sizes))}, {batch}"
-            times = [step_time(sizes, batch, name, args.seconds) for name in names]
-            print(f"{row:<24}" + "".join(f"{1e6 * t:>12,.0f}" for t in times), flush=True)
-
-
-def step_time(sizes: tuple[int, ...], batch: int, backend: str, seconds: float) -> float:
-    """Shortest time of one training step among those done within some seconds."""
-    generator = np.random.default_rng(0)
-    x = generator.standard_normal((batch, sizes[0])).astype(np.float32)
-    y = generator.integers(0, sizes[-1], batch)
-    layers = [fn.Dense(n, activation="relu") for n in sizes[1:-1]]
-    model = fn.Sequential([*layers, fn.Dense(sizes[-1])], backend=backend, seed=0)
-    model.compile(optimizer=fn.optimizers.Adam(learning_rate=1e-3), loss="cross_entropy")
-    for _ in range(3):  # records and compiles the program, and warms the caches
-        model.train_step(x, y)
-    best, end = float("inf"), perf_counter() + seconds
-    while (start := perf_counter()) < end:
-        model.train_step(x, y)
-        best = min(best, perf_counter() - start)
-    return best
+        bench(args, machine, fn.get_num_threads())
 
 
 # --- shared ----------------------------------------------------------------------------------------------

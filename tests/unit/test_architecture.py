@@ -24,7 +24,7 @@ LAYERS = (
         "fastnn.preprocessing", "fastnn.registry", "fastnn.regularizers",
     ),
     ("fastnn.frozen", "fastnn.model", "fastnn.saving", "fastnn.training"),
-    ("fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
+    ("fastnn.bench", "fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 #: Imported inside the functions that need them, so that `import fastnn` does not.
@@ -126,7 +126,7 @@ def test_numba_is_imported_by_its_backends_only():
 
 def test_heavy_packages_are_imported_when_used():
     for name, tree in MODULES.items():
-        if name.startswith("fastnn.kernels."):
+        if name.startswith(("fastnn.kernels.", "fastnn.bench.peers.")):
             continue
         tops = {i.split(".")[0] for i in imports(tree, everywhere=False)}
         foreign = tops - set(sys.stdlib_module_names) - {"fastnn", "fastnn_ext", "numpy"}

@@ -1,6 +1,7 @@
 """The command, run as a user runs it: in a process of its own."""
 
 import csv
+import json
 import os
 import re
 import signal
@@ -289,11 +290,16 @@ def test_version():
     assert re.fullmatch(r"fastnn \d+\.\d+.*\n", fastnn("--version").stdout)
 
 
-def test_bench():
-    lines = fastnn("bench", "--backend", "cython", "--seconds", "0.05", "--threads", "1").stdout.splitlines()
-    assert lines[0].startswith("Microseconds a training step") and lines[0].endswith("1 threads")
-    assert [line.split(", ")[0] for line in lines[2:]] == ["64-100-10", "784-256-128-10", "784-1024-1024-10"]
-    assert all(float(line.split()[-1].replace(",", "")) > 0 for line in lines[2:])
+def test_bench(tmp_path):
+    given = ("--backend", "cython", "--seconds", "0.02", "--threads", "1", "--json", tmp_path / "b.json")
+    lines = fastnn("bench", "training", "softmax", "--against", "numpy,sklearn", *given).stdout.splitlines()
+    assert any(line.startswith("FMA peak, float32") and line.endswith("GFLOP/s") for line in lines)
+    assert sum("batch" in line for line in lines) == 3 and sum("cross_entropy" in line for line in lines) == 3
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert len(written["results"]) == 12 and written["machine"]["threads"] == 1
+    assert all(r["seconds"] > 0 and r["ratio"] is None and r["share"] > 0 for r in written["results"])
+    lines = fastnn("bench", "matmul", "--only", "x32 nn float32", "--against", "numpy", *given).stdout.splitlines()
+    assert re.search(r"matmul float32 on cython: geometric mean \d+\.\d\d of \d cases, \d lost", lines[-1])
 
 
 # --- pure parts ------------------------------------------------------------------------------------------
@@ -307,8 +313,6 @@ def test_defaults():
 
 
 def test_preparation_survives_json():
-    import json
-
     from fastnn.datasets import Column
     from fastnn.preprocessing import Preparation, Standardizer
 

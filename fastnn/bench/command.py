@@ -1,0 +1,56 @@
+"""The command ``fastnn bench``."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastnn import backends
+from fastnn.bench import peers, report
+from fastnn.bench.cases import GROUPS, fit
+from fastnn.bench.peers.ours import Fastnn
+from fastnn.bench.timing import copy_rate, fma_peak
+from fastnn.config import print_aligned
+
+
+def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
+    """Measure the groups asked for on the CPU backends, beside peers where asked for."""
+    names = [args.backend] if args.backend else [b for b in ("cython", "numba") if backends.missing(b) is None]
+    competitors = _peers(args.against, count)
+    cases = [
+        case
+        for group in args.groups or ("training", "inference")
+        for case in (fit(args.images, args.labels) if group == "fit" else GROUPS[group]())
+        if args.only in f"{case.kind} {case.label} {case.dtype}"
+    ]
+    for dtype in dict.fromkeys(case.dtype for case in cases if case.floor == "fma"):
+        machine[f"FMA peak, {dtype}"] = f"{fma_peak(dtype, count) / 1e9:.1f} GFLOP/s"
+    if any(case.floor == "copy" for case in cases):
+        machine["copy rate, read and written"] = f"{copy_rate(count) / 1e9:.1f} GB/s"
+    print_aligned(machine)
+    print("Best of alternating rounds; ratio: fastest peer's time / ours (< marks a loss); floor: share of FMA peak or")
+    print(f"copy rate that ours reaches.\n\n{report.HEADER}")
+    results = []
+    ours = [Fastnn(name) for name in names]
+    for result in report.measure(cases, ours, competitors, count, args.seconds):
+        results.append(result)
+        print(report.line(result), flush=True)
+    print("", *report.summary(results), sep="\n")
+    if args.json:
+        report.write_json(Path(args.json), results, machine)
+    if args.chart:
+        report.write_chart(Path(args.chart), results, f"fastnn beside its peers, {machine['ISA']}, {count} thread(s)")
+
+
+def _peers(names: Sequence[str], count: int) -> list[Any]:
+    """The competitors asked for, as far as they are installed."""
+    found = []
+    for name in names:
+        try:
+            found += peers.load(name, count)
+        except ImportError as error:
+            print(f"{name} is skipped: {error}", file=sys.stderr)
+    return found

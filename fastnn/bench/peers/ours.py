@@ -1,0 +1,106 @@
+"""fastnn itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import fastnn as fn
+from fastnn import ops
+from fastnn.table import ACTIVATIONS, SAVED
+
+Thunk = Callable[[], Any]
+
+
+class Fastnn:
+    """One of fastnn's CPU backends, through its public functions."""
+
+    def __init__(self, backend: str) -> None:
+        self.name = backend
+        self.backend = backend
+
+    def matmul(self, a: np.ndarray, b: np.ndarray) -> Thunk:
+        """y = a b, where a or b may be a transposed view."""
+        ta, tb = not a.flags.c_contiguous, not b.flags.c_contiguous
+        a, b = a.T if ta else a, b.T if tb else b
+        out = np.empty((a.shape[ta], b.shape[not tb]), a.dtype)
+        return lambda: ops.matmul(a, b, transpose_a=ta, transpose_b=tb, out=out, backend=self.backend)
+
+    def dense(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str) -> Thunk:
+        out = np.empty((len(x), w.shape[1]), x.dtype)
+        return lambda: ops.dense(x, w, b, activation=activation, out=out, backend=self.backend)
+
+    def dense_backward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, dy: np.ndarray) -> Thunk:
+        """Gradients by x, w and b, from what the forward pass saved."""
+        pre = ops.dense(x, w, b, backend=self.backend)
+        saved = pre if SAVED[activation] == "x" else getattr(ops, activation)(pre, backend=self.backend)
+        saved = None if activation == "linear" else saved
+        return lambda: ops.dense_backward(dy, x, w, saved, activation=activation, backend=self.backend)
+
+    def activation(self, name: str, x: np.ndarray) -> Thunk:
+        f, out = getattr(ops, name), np.empty_like(x)
+        return lambda: f(x, out=out, backend=self.backend)
+
+    def activation_backward(self, name: str, dy: np.ndarray, x: np.ndarray) -> Thunk:
+        saved = x if SAVED[name] == "x" else getattr(ops, name)(x, backend=self.backend)
+        f, out = getattr(ops, f"{name}_backward"), np.empty_like(x)
+        return lambda: f(dy, saved, out=out, backend=self.backend)
+
+    def softmax(self, x: np.ndarray) -> Thunk:
+        return self.activation("softmax", x)
+
+    def log_softmax(self, x: np.ndarray) -> Thunk:
+        return self.activation("log_softmax", x)
+
+    def cross_entropy(self, x: np.ndarray, labels: np.ndarray) -> Thunk:
+        """Loss and gradient by the logits x."""
+        return lambda: ops.sparse_softmax_cross_entropy(x, labels, gradient=True, backend=self.backend)
+
+    def adam(self, params: Sequence[np.ndarray], grads: Sequence[np.ndarray]) -> Thunk:
+        """One update of all parameters, in place."""
+        optimizer = fn.Adam(1e-3)
+        mine = [p.copy() for p in params]
+
+        def step() -> list[np.ndarray]:
+            with fn.use_backend(self.backend):
+                optimizer.update(mine, grads)
+            return mine
+
+        return step
+
+    def _model(self, weights: Sequence[np.ndarray]) -> fn.Sequential:
+        layers: list[Any] = [fn.Dense(w.shape[1], activation="relu") for w in weights[:-2:2]]
+        model = fn.Sequential(
+            [*layers, fn.Dense(weights[-2].shape[1])], backend=self.backend, input_shape=(len(weights[0]),)
+        )
+        model.compile(fn.Adam(1e-3), "cross_entropy")
+        model.set_weights(weights)
+        return model
+
+    def training_step(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> Thunk:
+        """One step of Adam on a relu network; returns the loss."""
+        model = self._model(weights)
+        return lambda: model.train_step(x, y)
+
+    def inference(self, weights: Sequence[np.ndarray], x: np.ndarray) -> Thunk:
+        """The network's outputs for one batch."""
+        frozen = self._model(weights).freeze(len(x))
+        out = np.empty((len(x), weights[-1].size), x.dtype)
+        return lambda: frozen(x, out=out)
+
+    def fit(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray, epochs: int, batch_size: int) -> Thunk:
+        """Training from the given weights; returns the trained network's classes for x."""
+
+        def run() -> np.ndarray:
+            model = self._model(weights)
+            model.fit(x, y, epochs=epochs, batch_size=batch_size, verbose=0)
+            return model.predict(x).argmax(1)
+
+        return run
+
+
+def activations() -> tuple[str, ...]:
+    """Activations worth timing: all but the copy."""
+    return ACTIVATIONS[1:]
