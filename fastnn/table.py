@@ -89,15 +89,15 @@ class Op:
         left, right = self.signature.split("->")
         return tuple(_parse(left)), tuple(_parse(right))
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Argument, ...]:
         return self._sides[0]
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[Argument, ...]:
         return self._sides[1]
 
-    @property
+    @cached_property
     def arguments(self) -> tuple[Argument, ...]:
         """Inputs, then outputs: the order in which every kernel takes its arrays."""
         return self.inputs + self.outputs

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.backends.host import HostBackend, floating, lay_out
-from fastnn.table import DTYPES, Op
+from fastnn.table import DTYPES, TABLE, Op
 from fastnn.threadcount import get_num_threads
 from fastnn_ext import executor
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Work, in FLOPs or bytes, that makes one more thread worth waking (a barrier costs a few microseconds).
 GRAIN = 200_000
+#: Calls of which the plan is remembered, by op, dtype, sizes and threads: making one takes as long as a small kernel.
+PLANS = 4096
 
 
 def threads_worth(op: Op, dims: dict[str, int], itemsize: int, most: int) -> int:
@@ -50,22 +53,23 @@ class CompiledBackend(HostBackend):
         self.address = address
         self.workspace = workspace
         self.ops = frozenset(ops)
+        self._plan = lru_cache(PLANS)(self._planned)
+
+    def _planned(self, op: str, dtype: np.dtype, sizes: tuple[int, ...], most: int) -> tuple[int, int]:
+        """A call's kernel and how many of at most so many threads it is worth."""
+        row = TABLE[op]
+        dims = dict(zip(row.dims, sizes, strict=True))
+        return self.address(op, dtype.name), threads_worth(row, dims, dtype.itemsize, most)
 
     def supports(self, op: str, dtype: str) -> bool:
         return op in self.ops and dtype in DTYPES
 
     def run(self, op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> None:
         dtype = floating(op, arrays)
-        threads = threads_worth(op, dims, dtype.itemsize, get_num_threads())
-        executor.call(
-            self.address(op.name, dtype.name),
-            tuple(arrays),
-            tuple(dims[d] for d in op.dims),
-            tuple(op.encode(params)),
-            op.phases,
-            self.workspace(op.name, dims, params, dtype.itemsize, threads),
-            threads,
-        )
+        sizes = tuple([dims[d] for d in op.dims])
+        address, threads = self._plan(op.name, dtype, sizes, get_num_threads())
+        scratch = self.workspace(op.name, dims, params, dtype.itemsize, threads)
+        executor.call(address, tuple(arrays), sizes, tuple(op.encode(params)), op.phases, scratch, threads)
 
     def compile(self, program: Program) -> CompiledReplay:
         return CompiledReplay(self, program)

@@ -42,7 +42,7 @@ def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
     if args.json:
         report.write_json(Path(args.json), results, machine)
     if args.chart:
-        report.write_chart(Path(args.chart), results, f"fastnn beside its peers, {machine['ISA']}, {count} thread(s)")
+        report.write_chart(Path(args.chart), results, f"fastnn beside its peers, {machine['ISA']}, threads: {count}")
 
 
 def _peers(names: Sequence[str], count: int) -> list[Any]:

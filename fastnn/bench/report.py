@@ -149,6 +149,8 @@ def write_chart(path: Path, results: Sequence[Result], title: str) -> None:
     axes.set_yticks(places, [f"{r.kind} {r.label}, {r.backend}" for r in shown], fontsize=7)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlabel("fastest peer's time / fastnn's (right of 1: fastnn is faster)")
-    axes.xaxis.set_major_formatter("{x:g}")
+    ticks = [2.0**e for e in range(-4, 8) if min(ratios) / 1.5 < 2.0**e < max(ratios) * 1.5]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_title(title, fontsize=10)
     figure.savefig(path, dpi=130)

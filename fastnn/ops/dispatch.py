@@ -78,9 +78,9 @@ def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], b
     chosen = backends.select(backend, inputs)
     checks.same_place(op.name, inputs, chosen.device, chosen.name)
     params = {k: v.value if isinstance(v, Slot) else v for k, v in params.items()}
-    floats = [(a, x) for a, x in zip(op.inputs, inputs, strict=True) if x is not None and not a.integer]
-    dtype = checks.floating_dtype(op.name, [x for _, x in floats], [a.name for a, _ in floats])
-    if not chosen.supports(op.name, dtype.name):
+    floats = [i for i, a in enumerate(op.inputs) if inputs[i] is not None and not a.integer]
+    dtype = checks.floating_dtype(op.name, [inputs[i] for i in floats], [op.inputs[i].name for i in floats])
+    if not chosen.supports(op.name, checks.FLOATING[dtype]):
         raise checks.UnsupportedOp(op.name, chosen.name, dtype.name)
     arrays: list[Any] = []
     for argument, value in zip(op.inputs, inputs, strict=True):
