@@ -215,6 +215,28 @@ def _linear(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
     return (dy,)
 
 
+def _norm(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    x, gamma = call.inputs[:2]
+    mean, rstd = call.outputs[1:]
+    want = [name for name, need in zip(("dx", "dgamma", "dbeta"), needs, strict=False) if need]
+    result = apply(f"{call.op.name}_backward", dy, x, gamma, mean, rstd, want=tuple(want))
+    given = dict(zip(want, result if len(want) > 1 else (result,), strict=True))
+    return given.get("dx"), given.get("dgamma"), given.get("dbeta"), *(None,) * (len(needs) - 3)
+
+
+def _batch_norm_inference(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    """y = (x - mean) rstd gamma + beta with constants mean and rstd = 1 / sqrt(variance + epsilon)."""
+    x, gamma, _, mean, variance = call.inputs
+    assert x is not None and mean is not None and variance is not None
+    rstd = 1.0 / ops.sqrt(variance + call.params["epsilon"])
+    dx = dgamma = None
+    if needs[0]:
+        dx = dy * (rstd if gamma is None else rstd * gamma)
+    if needs[1]:
+        dgamma = ops.sum(dy * (x - mean), 0) * rstd
+    return dx, dgamma, ops.sum(dy, 0) if needs[2] else None, None, None
+
+
 def _loss(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
     """The kernel has computed the gradient already; only a seed other than one still scales it."""
     gradient = call.outputs[1]
@@ -229,7 +251,8 @@ RULES: dict[str, Rule] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "maximum": _maximum,
     "power": _power, "affine": _affine, "exp": _exp, "log": _log, "sin": _sin, "cos": _cos, "sqrt": _sqrt,
     "copy": _copy, "sum": _sum, "column_sum": _column_sum, "matmul": _matmul, "bias_add": _bias_add,
-    "dense": _dense, "dropout": _dropout, "softmax": _activation, "log_softmax": _activation,
+    "dense": _dense, "dropout": _dropout, "layer_norm": _norm, "batch_norm": _norm,
+    "batch_norm_inference": _batch_norm_inference, "softmax": _activation, "log_softmax": _activation,
     **{name: _activation for name in ACTIVATIONS}, "linear": _linear,
     **{name: _loss for name, op in TABLE.items() if op.family == "losses"},
 }  # fmt: skip

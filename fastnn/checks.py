@@ -111,12 +111,17 @@ def _describe(names: tuple[str, ...], dims: dict[str, int]) -> str:
     return f"({inner}{',' if len(names) == 1 else ''})"
 
 
+#: Dimensions that must not be 0.
+_NEEDED = {"argmax": "r", "layer_norm": "c", "batch_norm": "b"}
+
+
 def _nonempty(op: Op, dims: dict[str, int]) -> None:
     """A mean over nothing and the largest of nothing do not exist."""
     if op.family == "losses" and 0 in (dims["b"], dims["c"]):
         fail(DataError, op.name, op.inputs[0].name, "at least one row and one column", (dims["b"], dims["c"]))
-    if op.name == "argmax" and dims["r"] == 0:
-        fail(DataError, op.name, "x", "at least one column", (dims["o"], 0))
+    if op.name in _NEEDED and dims[_NEEDED[op.name]] == 0:
+        shape = tuple(dims[d] for d in op.inputs[0].dims)
+        fail(DataError, op.name, "x", f"at least one {'row' if shape[0] == 0 else 'column'}", shape)
 
 
 def output(op: str, argument: Argument, array: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: Sequence) -> None:

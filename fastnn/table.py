@@ -226,6 +226,48 @@ def _rows() -> list[Op]:
             "log_softmax_backward", "activations", "dy(o,r), y(o,r) -> dx(o,r)",
             tolerance=_SUM, flops="25*o*r", differentiable=False,
         ),
+        # Normalisation.
+        Op(
+            "layer_norm", "normalization", "x(b,c), gamma(c)?, beta(c)? -> y(b,c), mean(b)?, rstd(b)?",
+            {"epsilon": 1e-3}, _SUM, flops="9*b*c",
+        ),
+        Op(
+            "layer_norm_backward", "normalization",
+            "dy(b,c), x(b,c), gamma(c)?, mean(b), rstd(b) -> dx(b,c)?, dgamma(c)?, dbeta(c)?",
+            tolerance=_SUM, flops="15*b*c", differentiable=False,
+        ),
+        Op(
+            "batch_norm", "normalization",
+            "x(b,c), gamma(c)?, beta(c)?, moving_mean(c)!, moving_variance(c)! -> y(b,c), mean(c)?, rstd(c)?",
+            {"momentum": 0.99, "epsilon": 1e-3}, _SUM, flops="9*b*c",
+        ),
+        Op(
+            "batch_norm_backward", "normalization",
+            "dy(b,c), x(b,c), gamma(c)?, mean(c), rstd(c) -> dx(b,c)?, dgamma(c)?, dbeta(c)?",
+            tolerance=_SUM, flops="14*b*c", differentiable=False,
+        ),
+        Op(
+            "batch_norm_inference", "normalization",
+            "x(b,c), gamma(c)?, beta(c)?, moving_mean(c), moving_variance(c) -> y(b,c)",
+            {"epsilon": 1e-3}, Tolerance(4, "array"), flops="3*b*c",
+        ),
+        # Penalties on parameters, and what parameters and gradients are brought back to.
+        Op(
+            "penalty", "regularization", "p(n), g(n)?! -> value(one)", {"l1": 0.0, "l2": 0.0},
+            _SUM, flops="6*n", differentiable=False, phases=2,
+        ),
+        Op(
+            "soft_threshold", "regularization", "p(n)! ->", {"learning_rate": 0.01, "l1": 0.0},
+            Tolerance(2, "array"), flops="3*n", differentiable=False,
+        ),
+        Op(
+            "max_norm", "regularization", "w(i,o)! ->", {"max_norm": 1.0},
+            Tolerance(4), flops="3*i*o", differentiable=False,
+        ),
+        Op(
+            "clip_by_value", "regularization", "g(n)! ->", {"max_value": 1.0},
+            _EXACT, flops="2*n", differentiable=False,
+        ),
         # Dropout: element e keeps its value when word e%4 of Philox4x32-10(counter, key) is below the threshold.
         Op(
             "dropout", "random", unary,

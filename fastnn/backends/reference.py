@@ -285,6 +285,103 @@ def _alpha(activation, alpha):
     return {"alpha": alpha} if activation in ("leaky_relu", "elu") else {}
 
 
+# --- normalisation ---------------------------------------------------------------------------------------
+
+
+def _scaled(x, gamma, beta):
+    """x gamma + beta, each where it is present."""
+    x = x if gamma is None else x * gamma
+    return x if beta is None else x + beta
+
+
+def _statistics(x, axis, epsilon):
+    """Mean, biased variance and 1 / sqrt(variance + epsilon) along an axis."""
+    mean = x.mean(axis=axis, keepdims=True)
+    variance = np.square(x - mean).mean(axis=axis, keepdims=True)
+    return mean, variance, 1 / np.sqrt(variance + epsilon)
+
+
+def _norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta, axis):
+    """With n = (x - mean) rstd and g = dy gamma: dx = rstd (g - average(g) - n average(g n)) along the axis.
+
+    dgamma and dbeta are the sums of dy n and dy over the rows.
+    """
+    wide = dy.astype(np.float64)
+    normal = (x.astype(np.float64) - mean) * rstd
+    g = _scaled(wide, gamma, None)
+    if dx is not None:
+        count = x.shape[axis]
+        average = g.sum(axis=axis, keepdims=True) / count
+        slope = (g * normal).sum(axis=axis, keepdims=True) / count
+        dx[...] = rstd * (g - average - normal * slope)
+    if dgamma is not None:
+        dgamma[...] = (wide * normal).sum(axis=0)
+    if dbeta is not None:
+        dbeta[...] = wide.sum(axis=0)
+
+
+def layer_norm(x, gamma, beta, y, mean, rstd, *, epsilon):
+    """Each row is brought to mean 0 and variance 1 (Ba, Kiros and Hinton 2016)."""
+    x = x.astype(np.float64)
+    center, _, scale = _statistics(x, 1, epsilon)
+    y[...] = _scaled((x - center) * scale, gamma, beta)
+    if mean is not None:
+        mean[...] = center[:, 0]
+    if rstd is not None:
+        rstd[...] = scale[:, 0]
+
+
+def layer_norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta):
+    _norm_backward(dy, x, gamma, mean[:, None], rstd[:, None], dx, dgamma, dbeta, 1)
+
+
+def batch_norm(x, gamma, beta, moving_mean, moving_variance, y, mean, rstd, *, momentum, epsilon):
+    """Each column is brought to mean 0 and variance 1 (Ioffe and Szegedy 2015)."""
+    x = x.astype(np.float64)
+    center, variance, scale = _statistics(x, 0, epsilon)
+    y[...] = _scaled((x - center) * scale, gamma, beta)
+    moving_mean[...] = momentum * moving_mean + (1 - momentum) * center[0]
+    moving_variance[...] = momentum * moving_variance + (1 - momentum) * variance[0]
+    if mean is not None:
+        mean[...] = center[0]
+    if rstd is not None:
+        rstd[...] = scale[0]
+
+
+def batch_norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta):
+    _norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta, 0)
+
+
+def batch_norm_inference(x, gamma, beta, moving_mean, moving_variance, y, *, epsilon):
+    """Each column is shifted and scaled by statistics of earlier batches."""
+    rstd = 1 / np.sqrt(moving_variance.astype(np.float64) + epsilon)
+    y[...] = _scaled((x.astype(np.float64) - moving_mean) * rstd, gamma, beta)
+
+
+# --- regularisation --------------------------------------------------------------------------------------
+
+
+def penalty(p, g, value, *, l1, l2):
+    """l1 sum|p| + l2 sum p^2; its derivative l1 sign(p) + 2 l2 p is added to g."""
+    wide = p.astype(np.float64)
+    value[0] = l1 * np.abs(wide).sum() + l2 * np.square(wide).sum()
+    if g is not None:
+        g += p.dtype.type(l1) * np.sign(p) + p.dtype.type(2 * l2) * p
+
+
+def soft_threshold(p, *, learning_rate, l1):
+    p[...] = np.sign(p) * np.maximum(np.abs(p) - p.dtype.type(learning_rate * l1), 0)
+
+
+def max_norm(w, *, max_norm):
+    norm = np.sqrt(np.square(w, dtype=np.float64).sum(axis=0))
+    w *= np.where(norm > max_norm, max_norm / norm, 1).astype(w.dtype)
+
+
+def clip_by_value(g, *, max_value):
+    np.clip(g, -g.dtype.type(max_value), g.dtype.type(max_value), out=g)
+
+
 # --- random ----------------------------------------------------------------------------------------------
 
 
@@ -432,6 +529,9 @@ KERNELS: dict[str, Callable[..., None]] = {
     "matmul": matmul, "bias_add": bias_add, "dense": dense, "dense_backward": dense_backward,
     "softmax": softmax, "softmax_backward": softmax_backward,
     "log_softmax": log_softmax, "log_softmax_backward": log_softmax_backward, "dropout": dropout,
+    "layer_norm": layer_norm, "layer_norm_backward": layer_norm_backward, "batch_norm": batch_norm,
+    "batch_norm_backward": batch_norm_backward, "batch_norm_inference": batch_norm_inference,
+    "penalty": penalty, "soft_threshold": soft_threshold, "max_norm": max_norm, "clip_by_value": clip_by_value,
     "mean_squared_error": mean_squared_error, "mean_absolute_error": mean_absolute_error, "huber": huber,
     "binary_cross_entropy": binary_cross_entropy, "softmax_cross_entropy": softmax_cross_entropy,
     "sparse_softmax_cross_entropy": sparse_softmax_cross_entropy,

@@ -55,18 +55,27 @@ from fastnn.ops.losses import (
     sparse_softmax_cross_entropy,
 )
 from fastnn.ops.matmul import bias_add, dense, dense_backward, matmul
+from fastnn.ops.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    layer_norm,
+    layer_norm_backward,
+)
 from fastnn.ops.optimizers import adam_update, rmsprop_update, sgd_update
 from fastnn.ops.random import dropout
 from fastnn.ops.reductions import argmax, clip_by_global_norm, count_equal, mean, norm, sum
+from fastnn.ops.regularization import clip_by_value, max_norm, penalty, soft_threshold
 from fastnn.ops.shapes import broadcast_to, reshape, transpose
 
 __all__ = [
-    "adam_update", "add", "affine", "apply", "argmax", "bias_add", "binary_cross_entropy", "broadcast_to",
-    "clip_by_global_norm", "cos", "count_equal", "dense", "dense_backward", "divide", "dropout", "elu", "elu_backward",
-    "exp", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "huber", "leaky_relu", "leaky_relu_backward",
-    "linear", "linear_backward", "log", "log_softmax", "log_softmax_backward", "matmul", "maximum", "mean",
-    "mean_absolute_error", "mean_squared_error", "multiply", "negative", "norm", "power", "relu", "relu_backward",
-    "reshape", "rmsprop_update", "sgd_update", "sigmoid", "sigmoid_backward", "silu", "silu_backward", "sin",
-    "softmax", "softmax_backward", "softmax_cross_entropy", "softplus", "softplus_backward",
+    "adam_update", "add", "affine", "apply", "argmax", "batch_norm", "batch_norm_backward", "batch_norm_inference",
+    "bias_add", "binary_cross_entropy", "broadcast_to", "clip_by_global_norm", "clip_by_value", "cos", "count_equal",
+    "dense", "dense_backward", "divide", "dropout", "elu", "elu_backward", "exp", "gelu", "gelu_backward", "gelu_tanh",
+    "gelu_tanh_backward", "huber", "layer_norm", "layer_norm_backward", "leaky_relu", "leaky_relu_backward", "linear",
+    "linear_backward", "log", "log_softmax", "log_softmax_backward", "matmul", "max_norm", "maximum", "mean",
+    "mean_absolute_error", "mean_squared_error", "multiply", "negative", "norm", "penalty", "power", "relu",
+    "relu_backward", "reshape", "rmsprop_update", "sgd_update", "sigmoid", "sigmoid_backward", "silu", "silu_backward",
+    "sin", "soft_threshold", "softmax", "softmax_backward", "softmax_cross_entropy", "softplus", "softplus_backward",
     "sparse_softmax_cross_entropy", "sqrt", "subtract", "sum", "tanh", "tanh_backward", "transpose",
 ]  # fmt: skip
