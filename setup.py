@@ -21,7 +21,10 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-FAMILIES = ("elementwise", "reductions", "activations", "matmul", "losses", "optimizers", "random")
+FAMILIES = (
+    "elementwise", "reductions", "activations", "matmul", "normalization", "losses", "optimizers", "regularization",
+    "random",
+)  # fmt: skip
 #: Compiled for each instruction set as well, but no kernels: imported when benchmarks ask for it.
 FLOOR = "peak"
 COMMON = ("executor", "cpu")

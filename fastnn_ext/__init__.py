@@ -39,7 +39,10 @@ def _load_executor() -> None:
 _load_executor()
 
 #: Kernel modules, one per family of ops.
-FAMILIES = ("elementwise", "reductions", "activations", "matmul", "losses", "optimizers", "random")
+FAMILIES = (
+    "elementwise", "reductions", "activations", "matmul", "normalization", "losses", "optimizers", "regularization",
+    "random",
+)  # fmt: skip
 #: Instruction sets this build has kernels for and this machine can run, lowest first.
 ISAS = tuple(isa for isa in cpu.supported() if find_spec(f"fastnn_ext._{isa}.matmul"))
 

@@ -3,12 +3,11 @@
 from cython cimport floating
 from libc.math cimport sqrt
 
+from fastnn_ext.columns cimport COLUMNS, sum_columns
 from fastnn_ext.rows cimport pair_sum, row_dot, row_sum
 from fastnn_ext.share cimport first
 
 cdef enum:
-    COLUMNS = 64  # columns summed together
-    ROWS = 64  # rows summed before they are added to the total
     CHUNK = 4096  # elements whose sum is one number of the workspace
 
 
@@ -23,26 +22,13 @@ cdef void sum(
         buffers[1][i] = <floating> row_sum(<const floating *> &buffers[0][i * n], n)
 
 
-cdef inline void sum_columns(
+cdef inline void column_block(
     const floating *x, floating *y, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width
 ) noexcept nogil:
-    """y (width) = sum of the rows of x (rows,width), which are `stride` apart; width <= COLUMNS.
-
-    In float64, by blocks of ROWS rows, so that rounding errors hardly grow with the number of rows.
-    """
+    """y (width) = sum of the rows of x (rows,width), which are `stride` apart; width <= COLUMNS."""
     cdef double total[COLUMNS]
-    cdef double block[COLUMNS]
-    cdef Py_ssize_t start, i, j
-    for j in range(width):
-        total[j] = 0
-    for start in range(0, rows, 64):
-        for j in range(width):
-            block[j] = 0
-        for i in range(start, min(start + ROWS, rows)):
-            for j in range(width):
-                block[j] += x[i * stride + j]
-        for j in range(width):
-            total[j] += block[j]
+    cdef Py_ssize_t j
+    sum_columns(False, x, NULL, total, rows, stride, width)
     for j in range(width):
         y[j] = <floating> total[j]
 
@@ -57,10 +43,10 @@ cdef void column_sum(
     cdef Py_ssize_t stop = first(n, COLUMNS, part + 1, parts)
     cdef Py_ssize_t j = first(n, COLUMNS, part, parts)
     while j + COLUMNS <= stop:
-        sum_columns(<const floating *> &buffers[0][j], &buffers[1][j], rows, n, COLUMNS)
+        column_block(<const floating *> &buffers[0][j], &buffers[1][j], rows, n, COLUMNS)
         j += COLUMNS
     if j < stop:
-        sum_columns(<const floating *> &buffers[0][j], &buffers[1][j], rows, n, stop - j)
+        column_block(<const floating *> &buffers[0][j], &buffers[1][j], rows, n, stop - j)
 
 
 cdef void sum_of_squares(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from fastnn.backends.compiled import CompiledBackend
 from fastnn.table import DTYPES
-from fastnn_ext import activations, elementwise, losses, matmul, optimizers, random, reductions
+from fastnn_ext import (
+    activations, elementwise, losses, matmul, normalization, optimizers, random, reductions, regularization,
+)  # fmt: skip
 
-_MODULES = (elementwise, reductions, matmul, activations, random, losses, optimizers)
+_MODULES = (
+    elementwise, reductions, matmul, activations, normalization, random, losses, optimizers, regularization,
+)  # fmt: skip
 
 #: Addresses of the kernels for float32 and float64, by op.
 KERNELS: dict[str, tuple[int, int]] = {name: pair for module in _MODULES for name, pair in module.KERNELS.items()}

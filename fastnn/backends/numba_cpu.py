@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from fastnn.backends.compiled import CompiledBackend
 
 _PACKAGE = "fastnn.kernels.numba_cpu"
-_FAMILIES = ("elementwise", "reductions", "activations", "matmul", "losses", "optimizers", "random")
+_FAMILIES = (
+    "elementwise", "reductions", "activations", "matmul", "normalization", "losses", "optimizers", "regularization",
+    "random",
+)  # fmt: skip
 
 
 def available() -> str | None:

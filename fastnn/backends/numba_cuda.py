@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from fastnn.program import Call, Program
 
 _PACKAGE = "fastnn.kernels.numba_cuda"
-_FAMILIES = ("elementwise", "reductions", "activations", "matmul", "losses", "optimizers", "random")
+_FAMILIES = (
+    "elementwise", "reductions", "activations", "matmul", "normalization", "losses", "optimizers", "regularization",
+    "random",
+)  # fmt: skip
 _COMMAND = '`pip install "fastnn[cuda13]"` provides it, `"fastnn[cuda12]"` for drivers older than 580'
 
 

@@ -302,22 +302,21 @@ def _statistics(x, axis, epsilon):
 
 
 def _norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta, axis):
-    """With n = (x - mean) rstd and g = dy gamma: dx = rstd (g - average(g) - n average(g n)) along the axis.
+    """With n = (x - mean) rstd: dgamma and dbeta, the sums over the rows of dy n and dy, and dx.
 
-    dgamma and dbeta are the sums of dy n and dy over the rows.
+    dx = rstd (g - average(g) - n average(g n)) along the axis, g = dy gamma; gamma is a factor where it is constant.
     """
-    wide = dy.astype(np.float64)
+    dy = dy.astype(np.float64)
     normal = (x.astype(np.float64) - mean) * rstd
-    g = _scaled(wide, gamma, None)
     if dx is not None:
-        count = x.shape[axis]
-        average = g.sum(axis=axis, keepdims=True) / count
-        slope = (g * normal).sum(axis=axis, keepdims=True) / count
-        dx[...] = rstd * (g - average - normal * slope)
+        g, scale = (dy, _scaled(rstd, gamma, None)) if axis == 0 else (_scaled(dy, gamma, None), rstd)
+        average = g.sum(axis=axis, keepdims=True) / x.shape[axis]
+        slope = (g * normal).sum(axis=axis, keepdims=True) / x.shape[axis]
+        dx[...] = scale * (g - average - normal * slope)
     if dgamma is not None:
-        dgamma[...] = (wide * normal).sum(axis=0)
+        dgamma[...] = (dy * normal).sum(axis=0)
     if dbeta is not None:
-        dbeta[...] = wide.sum(axis=0)
+        dbeta[...] = dy.sum(axis=0)
 
 
 def layer_norm(x, gamma, beta, y, mean, rstd, *, epsilon):
@@ -332,7 +331,7 @@ def layer_norm(x, gamma, beta, y, mean, rstd, *, epsilon):
 
 
 def layer_norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta):
-    _norm_backward(dy, x, gamma, mean[:, None], rstd[:, None], dx, dgamma, dbeta, 1)
+    _norm_backward(dy, x, gamma, mean[:, None], rstd[:, None].astype(np.float64), dx, dgamma, dbeta, 1)
 
 
 def batch_norm(x, gamma, beta, moving_mean, moving_variance, y, mean, rstd, *, momentum, epsilon):
@@ -349,7 +348,7 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, y, mean, rstd, *, m
 
 
 def batch_norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta):
-    _norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta, 0)
+    _norm_backward(dy, x, gamma, mean, rstd.astype(np.float64), dx, dgamma, dbeta, 0)
 
 
 def batch_norm_inference(x, gamma, beta, moving_mean, moving_variance, y, *, epsilon):

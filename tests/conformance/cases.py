@@ -37,7 +37,8 @@ VALUES = {
     "scale": (-2.5, 1 / 3), "shift": (0.75, -0.1), "alpha": (0.3, 0.0), "rate": (0.1, 0.0, 1.0), "stream": (7,),
     "seed": (2**52 + 12_345, 2**32), "step": (3, 1000), "delta": (0.25, 10.0), "label_smoothing": (0.1, 1.0),
     "max_norm": (1e-3, 1e9), "learning_rate": (0.05,), "momentum": (0.9,), "weight_decay": (0.1,), "rho": (0.9,),
-    "epsilon": (1e-5,), "beta_1": (0.8,), "beta_2": (0.95,),
+    "epsilon": (1e-5,), "beta_1": (0.8,), "beta_2": (0.95,), "l1": (0.3, 20.0), "l2": (0.05, 0.0),
+    "max_value": (0.25, 0.0),
 }  # fmt: skip
 
 #: Shapes of x, and how a copy looks at it: a permutation of the axes, or a shape to broadcast to.
@@ -140,6 +141,8 @@ def presence(op: Op) -> list[frozenset[str]]:
 
 def sensible(op: Op, params: dict, present: frozenset[str]) -> bool:
     """Whether parameters and optional arguments go together."""
+    if not op.updates and all(a.optional and a.name not in present for a in op.outputs):
+        return False
     if "activation" not in params:
         return True
     default = ALPHA.get(params["activation"], 0.0)
@@ -174,7 +177,7 @@ def values(op: Op, name: str, shape: tuple[int, ...], dims: dict, params: dict, 
         return rng.integers(0, 3, shape).astype(float)  # ties
     if op.name in ("log", "sqrt") or (op.name, name) == ("power", "a"):
         return np.exp(3 * x)
-    if name in ("weight", "squared_norm", "square_avg", "v", "v_max"):
+    if name in ("weight", "squared_norm", "square_avg", "v", "v_max", "moving_variance", "rstd"):
         return 0.5 + rng.random(shape)
     if name == "grad_avg":  # the mean's square is at most the mean square
         return 0.5 * rng.random(shape)
