@@ -33,7 +33,8 @@ CAPABILITIES = ((7, 5), (8, 0), (9, 0))
 #: What is compiled already, by kernel, signature and capability: ops share kernels.
 PTX: dict[tuple, str] = {}
 #: Ops whose kernels may compute in float64 for float32 arrays: sums, losses, and what libdevice does for huge angles.
-WIDE = {"power", "sin", "cos", "clip_by_norm", "argmax", "count_equal", "dense_backward"}
+WIDE = {"power", "sin", "cos", "clip_by_norm", "argmax", "count_equal", "dense_backward", "penalty", "max_norm"}
+WIDE |= {"layer_norm", "layer_norm_backward", "batch_norm", "batch_norm_backward"}
 WIDE |= {name for name, op in TABLE.items() if op.family in ("reductions", "losses") or "softmax" in name}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from numpy import float64, int64
 
 from fastnn.kernels.numba_cuda.shim import cuda
-from fastnn.kernels.numba_cuda.sizes import BLOCK
+from fastnn.kernels.numba_cuda.sizes import BLOCK, COLUMNS
 
 
 @cuda.jit(device=True)
@@ -31,6 +31,20 @@ def group_sum(value, lanes):
         half //= 2
     total = shared[me - lane]
     cuda.syncthreads()  # the next reduction uses the same memory
+    return total
+
+
+@cuda.jit(device=True)
+def column_sum(value):
+    """Sum of a float64 number over a block's threads of the same remainder by COLUMNS, in each of them."""
+    shared = cuda.shared.array(BLOCK, float64)
+    me = cuda.threadIdx.x
+    shared[me] = value
+    cuda.syncthreads()
+    total = 0.0
+    for other in range(me % COLUMNS, BLOCK, COLUMNS):
+        total += shared[other]
+    cuda.syncthreads()
     return total
 
 

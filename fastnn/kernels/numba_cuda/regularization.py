@@ -1,0 +1,95 @@
+"""Penalties on parameters, and what parameters and gradients are brought back to, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy import float64
+
+from fastnn.kernels.numba_cuda import shim
+from fastnn.kernels.numba_cuda.groups import blocks_for, column_sum, elements, group_sum
+from fastnn.kernels.numba_cuda.reductions import chunks_of, launch_totals
+from fastnn.kernels.numba_cuda.scalar import clip
+from fastnn.kernels.numba_cuda.shim import cuda
+from fastnn.kernels.numba_cuda.sizes import BLOCK, CHUNK, COLUMNS
+
+
+@cuda.jit
+def penalty(p, g, partial, l1, l2, weight, twice):
+    """p (n), g (n)? -> partial[i] = l1 sum|p| + l2 sum p^2 over CHUNK elements, each by a block.
+
+    g += weight sign(p) + twice p, where weight and twice are l1 and 2 l2 in the arrays' type.
+    """
+    start = cuda.blockIdx.x * CHUNK
+    total = 0.0
+    for i in range(start + cuda.threadIdx.x, min(start + CHUNK, p.size), BLOCK):
+        a = abs(float64(p[i]))
+        total += l1 * a + l2 * (a * a)
+        if g.size > 0:
+            slope = twice * p[i]
+            if p[i] > 0:
+                slope += weight
+            if p[i] < 0:
+                slope -= weight
+            g[i] += slope
+    total = group_sum(total, BLOCK)
+    if cuda.threadIdx.x == 0:
+        partial[cuda.blockIdx.x] = total
+
+
+@cuda.jit
+def soft_threshold(p, t):
+    """p (n): sign(p) max(|p| - t, 0) = p - clip(p, -t, t)."""
+    i = cuda.grid(1)
+    if i < p.size:
+        p[i] -= clip(p[i], -t, t)
+
+
+@cuda.jit
+def max_norm(w, limit):
+    """w (i,o): columns whose norm is above the limit are scaled down to it; a block takes COLUMNS columns."""
+    me = cuda.threadIdx.x
+    column = cuda.blockIdx.x * COLUMNS + me % COLUMNS
+    total = 0.0
+    if column < w.shape[1]:
+        for i in range(me // COLUMNS, w.shape[0], BLOCK // COLUMNS):
+            total += float64(w[i, column]) * float64(w[i, column])
+    norm = shim.sqrt(column_sum(total))
+    if column < w.shape[1] and norm > limit:
+        for i in range(me // COLUMNS, w.shape[0], BLOCK // COLUMNS):
+            w[i, column] = float64(w[i, column]) * (limit / norm)
+
+
+@cuda.jit
+def clip_by_value(g, limit):
+    """g (n): to [-limit, limit]."""
+    i = cuda.grid(1)
+    if i < g.size:
+        g[i] = clip(g[i], -limit, limit)
+
+
+def launch_penalty(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    p, g, value = arrays
+    l1, l2, cast = float(params["l1"]), float(params["l2"]), p.dtype.type
+    chunks = chunks_of(dims["n"], CHUNK)
+    launch(penalty, chunks, BLOCK, p, g, workspace, l1, l2, cast(l1), cast(2 * l2))
+    launch_totals(launch, workspace, value, chunks)
+
+
+def launch_threshold(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    (p,) = arrays
+    launch(soft_threshold, blocks_for(dims["n"]), BLOCK, p, p.dtype.type(params["learning_rate"] * params["l1"]))
+
+
+def launch_max_norm(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    launch(max_norm, -(-dims["o"] // COLUMNS), BLOCK, *arrays, float(params["max_norm"]))
+
+
+KERNELS = {
+    "penalty": launch_penalty, "soft_threshold": launch_threshold, "max_norm": launch_max_norm,
+    "clip_by_value": elements(clip_by_value),
+}  # fmt: skip
+WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {
+    "penalty": lambda dims, params, itemsize: 8 * chunks_of(dims["n"], CHUNK),
+}
