@@ -233,11 +233,12 @@ class Sequential:
             prediction = self._forward(program, x, parameters, training=train)
             value = loss.record(prediction, y, weight)
             measured = [metric.record(prediction, y) for metric in self.metrics]
+            penalized = value
+            for penalty in self._record_penalties(parameters):  # of the parameters before the step, as the loss
+                penalized = penalized + penalty
             if train:
                 measured += self._record_step(program, value, parameters, optimizer)
-            for penalty in self._record_penalties(parameters):
-                value = value + penalty
-            for tensor in [value, *measured]:
+            for tensor in [penalized, *measured]:
                 program.output(tensor)
 
         return self._program(("train" if train else "evaluate", rows, targets.shape[1:], weighted), record)
