@@ -243,7 +243,7 @@ def _loss(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
     assert gradient is not None
     if not (dy.buffer.kind == "constant" and dy.buffer.name.startswith("one")):
         gradient = gradient * ops.broadcast_to(dy.reshape(1, 1), gradient.shape)
-    symmetric = call.op.name in ("mean_squared_error", "mean_absolute_error", "huber")
+    symmetric = call.op.name in ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
     return gradient, ops.negative(gradient) if needs[1] and symmetric else None, None
 
 

@@ -273,7 +273,7 @@ def _rows() -> list[Op]:
             "dropout", "random", unary,
             {"rate": 0.5, "seed": 0, "stream": 0, "step": 0}, Tolerance(1), flops="30*n",
         ),
-        # Losses: mean over all elements (over rows for cross-entropy); each row weighted by `weight`.
+        # Losses: mean over all elements (over rows for those of classes); each row weighted by `weight`.
         *(
             Op(
                 name, "losses", "y_pred(b,c), y_true(b,c), weight(b)? -> loss(one), grad(b,c)?", params,
@@ -283,14 +283,23 @@ def _rows() -> list[Op]:
                 ("mean_squared_error", {}, "4*b*c"),
                 ("mean_absolute_error", {}, "4*b*c"),
                 ("huber", {"delta": 1.0}, "8*b*c"),
-                ("binary_cross_entropy", {}, "60*b*c"),
+                ("log_cosh", {}, "60*b*c"),
+                ("hinge", {}, "4*b*c"),
+                ("squared_hinge", {}, "6*b*c"),
+                ("poisson", {"log_input": True}, "25*b*c"),
+                ("binary_cross_entropy", {"from_logits": True}, "60*b*c"),
                 ("softmax_cross_entropy", {"label_smoothing": 0.0}, "30*b*c"),
+                ("categorical_cross_entropy", {"label_smoothing": 0.0}, "25*b*c"),
             )
         ),
-        Op(
-            "sparse_softmax_cross_entropy", "losses",
-            "y_pred(b,c), labels(b):int, weight(b)? -> loss(one), grad(b,c)?",
-            {"label_smoothing": 0.0}, Tolerance(8, "array"), "30*b*c", phases=2,
+        *(
+            Op(
+                name, "losses", "y_pred(b,c), labels(b):int, weight(b)? -> loss(one), grad(b,c)?",
+                {"label_smoothing": 0.0}, Tolerance(8, "array"), flops, phases=2,
+            )
+            for name, flops in (
+                ("sparse_softmax_cross_entropy", "30*b*c"), ("sparse_categorical_cross_entropy", "25*b*c"),
+            )
         ),
         # Optimizer updates, one pass over flat parameters.
         Op(

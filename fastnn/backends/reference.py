@@ -418,7 +418,7 @@ def dropout(x, y, *, rate, seed, stream, step):
 
 
 # --- losses ----------------------------------------------------------------------------------------------
-# The loss is the mean of the elements' losses (of the rows' losses for cross-entropy), each row's multiplied by
+# The loss is the mean of the elements' losses (of the rows' losses for classes), each row's multiplied by
 # its weight; the division is by the number of rows, not by the sum of the weights. Internally float64.
 
 
@@ -448,28 +448,84 @@ def huber(y_pred, y_true, weight, loss, grad, *, delta):
     _reduce(values, np.clip(e, -delta, delta), weight, loss, grad, e.size)
 
 
-def binary_cross_entropy(y_pred, y_true, weight, loss, grad):
-    """From logits: max(x, 0) - x t + log(1 + exp(-|x|))."""
+def log_cosh(y_pred, y_true, weight, loss, grad):
+    """log cosh(e) = log(1 + 2 sinh(e / 2)^2) = |e| - log 2 + log(1 + exp(-2 |e|)): exact near 0, no overflow."""
+    e = y_pred.astype(np.float64) - y_true
+    a = np.abs(e)
+    near = np.log1p(2 * np.sinh(np.minimum(a, 1) / 2) ** 2)
+    far = a - np.log(np.float64(2)) + np.log1p(np.exp(-2 * a))
+    _reduce(np.where(a < 1, near, far), np.tanh(e), weight, loss, grad, e.size)
+
+
+def hinge(y_pred, y_true, weight, loss, grad):
+    """max(0, 1 - t y); where 1 - t y is 0, so is the gradient."""
+    margin = 1 - y_pred.astype(np.float64) * y_true
+    slopes = np.where(margin > 0, -y_true, np.where(margin <= 0, 0, margin))
+    _reduce(np.maximum(margin, 0), slopes, weight, loss, grad, margin.size)
+
+
+def squared_hinge(y_pred, y_true, weight, loss, grad):
+    """max(0, 1 - t y)^2."""
+    excess = np.maximum(1 - y_pred.astype(np.float64) * y_true, 0)
+    _reduce(excess * excess, -2 * y_true * excess, weight, loss, grad, excess.size)
+
+
+def poisson(y_pred, y_true, weight, loss, grad, *, log_input):
+    """p - t log p, the rate p = exp(x) for `log_input`."""
     x, t = y_pred.astype(np.float64), y_true.astype(np.float64)
-    values = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
-    _reduce(values, _sigmoid(x) - t, weight, loss, grad, x.size)
+    rate, log_rate = (np.exp(x), x) if log_input else (x, np.log(x))
+    slopes = rate - t if log_input else 1 - _quotient(t, rate)
+    _reduce(rate - _product(t, log_rate), slopes, weight, loss, grad, x.size)
+
+
+def binary_cross_entropy(y_pred, y_true, weight, loss, grad, *, from_logits):
+    """-t log p - (1 - t) log(1 - p); max(x, 0) - x t + log(1 + exp(-|x|)) for p = sigmoid(x) from logits x."""
+    x, t = y_pred.astype(np.float64), y_true.astype(np.float64)
+    if from_logits:
+        values = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+        slopes = _sigmoid(x) - t
+    else:
+        values = -_product(t, np.log(x)) - _product(1 - t, np.log1p(-x))
+        slopes = np.where(t == 0, 1 / (1 - x), np.where(t == 1, -1 / x, (x - t) / (x * (1 - x))))
+    _reduce(values, slopes, weight, loss, grad, x.size)
+
+
+def _product(t, log_p):
+    """t log p, where 0 log 0 is 0."""
+    return np.where((t == 0) & np.isinf(log_p), 0, t * log_p)
+
+
+def _quotient(t, p):
+    """t / p, where 0 / 0 is 0: the derivative of t log p."""
+    return np.where((t == 0) & (p == 0), 0, t / p)
 
 
 def softmax_cross_entropy(y_pred, y_true, weight, loss, grad, *, label_smoothing):
-    """From logits, with one target distribution per row: -sum(t log softmax(x))."""
+    """From logits, with one target distribution per row: -sum(t log softmax(x)), where 0 log 0 is 0."""
     t = y_true * (1.0 - label_smoothing) + label_smoothing / y_true.shape[1]
     log_p = _log_softmax(y_pred)
-    values = -(t * log_p).sum(axis=1, keepdims=True)
+    values = -_product(t, log_p).sum(axis=1, keepdims=True)
     _reduce(values, np.exp(log_p) * t.sum(axis=1, keepdims=True) - t, weight, loss, grad, len(t))
 
 
-def sparse_softmax_cross_entropy(y_pred, labels, weight, loss, grad, *, label_smoothing):
-    """A label outside 0 ... c - 1 makes the loss NaN."""
-    classes = np.arange(y_pred.shape[1])
-    one_hot = (labels[:, None] == classes).astype(np.float64)
-    softmax_cross_entropy(y_pred, one_hot, weight, loss, grad, label_smoothing=label_smoothing)
-    if not np.isin(labels, classes).all():
-        loss[0] = np.nan
+def categorical_cross_entropy(y_pred, y_true, weight, loss, grad, *, label_smoothing):
+    """From probabilities, with one target distribution per row: -sum(t log p)."""
+    t = y_true * (1.0 - label_smoothing) + label_smoothing / y_true.shape[1]
+    p = y_pred.astype(np.float64)
+    _reduce(-_product(t, np.log(p)), -_quotient(t, p), weight, loss, grad, len(t))
+
+
+def _sparse(cross_entropy):
+    """A cross-entropy of labels. A label outside 0 ... c - 1 makes the loss NaN."""
+
+    def kernel(y_pred, labels, weight, loss, grad, *, label_smoothing):
+        classes = np.arange(y_pred.shape[1])
+        one_hot = (labels[:, None] == classes).astype(np.float64)
+        cross_entropy(y_pred, one_hot, weight, loss, grad, label_smoothing=label_smoothing)
+        if not np.isin(labels, classes).all():
+            loss[0] = np.nan
+
+    return kernel
 
 
 # --- optimizers ------------------------------------------------------------------------------------------
@@ -532,8 +588,11 @@ KERNELS: dict[str, Callable[..., None]] = {
     "batch_norm_backward": batch_norm_backward, "batch_norm_inference": batch_norm_inference,
     "penalty": penalty, "soft_threshold": soft_threshold, "max_norm": max_norm, "clip_by_value": clip_by_value,
     "mean_squared_error": mean_squared_error, "mean_absolute_error": mean_absolute_error, "huber": huber,
+    "log_cosh": log_cosh, "hinge": hinge, "squared_hinge": squared_hinge, "poisson": poisson,
     "binary_cross_entropy": binary_cross_entropy, "softmax_cross_entropy": softmax_cross_entropy,
-    "sparse_softmax_cross_entropy": sparse_softmax_cross_entropy,
+    "categorical_cross_entropy": categorical_cross_entropy,
+    "sparse_softmax_cross_entropy": _sparse(softmax_cross_entropy),
+    "sparse_categorical_cross_entropy": _sparse(categorical_cross_entropy),
     "sgd_update": sgd_update, "rmsprop_update": rmsprop_update, "adam_update": adam_update,
     "linear": linear, "linear_backward": linear_backward, "relu": relu, "relu_backward": relu_backward,
     "leaky_relu": leaky_relu, "leaky_relu_backward": leaky_relu_backward, "elu": elu, "elu_backward": elu_backward,

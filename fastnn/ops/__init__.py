@@ -48,11 +48,17 @@ from fastnn.ops.elementwise import (
 )
 from fastnn.ops.losses import (
     binary_cross_entropy,
+    categorical_cross_entropy,
+    hinge,
     huber,
+    log_cosh,
     mean_absolute_error,
     mean_squared_error,
+    poisson,
     softmax_cross_entropy,
+    sparse_categorical_cross_entropy,
     sparse_softmax_cross_entropy,
+    squared_hinge,
 )
 from fastnn.ops.matmul import bias_add, dense, dense_backward, matmul
 from fastnn.ops.normalization import (
@@ -70,12 +76,13 @@ from fastnn.ops.shapes import broadcast_to, reshape, transpose
 
 __all__ = [
     "adam_update", "add", "affine", "apply", "argmax", "batch_norm", "batch_norm_backward", "batch_norm_inference",
-    "bias_add", "binary_cross_entropy", "broadcast_to", "clip_by_global_norm", "clip_by_value", "cos", "count_equal",
-    "dense", "dense_backward", "divide", "dropout", "elu", "elu_backward", "exp", "gelu", "gelu_backward", "gelu_tanh",
-    "gelu_tanh_backward", "huber", "layer_norm", "layer_norm_backward", "leaky_relu", "leaky_relu_backward", "linear",
-    "linear_backward", "log", "log_softmax", "log_softmax_backward", "matmul", "max_norm", "maximum", "mean",
-    "mean_absolute_error", "mean_squared_error", "multiply", "negative", "norm", "penalty", "power", "relu",
-    "relu_backward", "reshape", "rmsprop_update", "sgd_update", "sigmoid", "sigmoid_backward", "silu", "silu_backward",
-    "sin", "soft_threshold", "softmax", "softmax_backward", "softmax_cross_entropy", "softplus", "softplus_backward",
-    "sparse_softmax_cross_entropy", "sqrt", "subtract", "sum", "tanh", "tanh_backward", "transpose",
+    "bias_add", "binary_cross_entropy", "broadcast_to", "categorical_cross_entropy", "clip_by_global_norm",
+    "clip_by_value", "cos", "count_equal", "dense", "dense_backward", "divide", "dropout", "elu", "elu_backward", "exp",
+    "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "hinge", "huber", "layer_norm", "layer_norm_backward",
+    "leaky_relu", "leaky_relu_backward", "linear", "linear_backward", "log", "log_cosh", "log_softmax",
+    "log_softmax_backward", "matmul", "max_norm", "maximum", "mean", "mean_absolute_error", "mean_squared_error",
+    "multiply", "negative", "norm", "penalty", "poisson", "power", "relu", "relu_backward", "reshape", "rmsprop_update",
+    "sgd_update", "sigmoid", "sigmoid_backward", "silu", "silu_backward", "sin", "soft_threshold", "softmax",
+    "softmax_backward", "softmax_cross_entropy", "softplus", "softplus_backward", "sparse_categorical_cross_entropy",
+    "sparse_softmax_cross_entropy", "sqrt", "squared_hinge", "subtract", "sum", "tanh", "tanh_backward", "transpose",
 ]  # fmt: skip

@@ -181,17 +181,39 @@ def values(op: Op, name: str, shape: tuple[int, ...], dims: dict, params: dict, 
         return 0.5 + rng.random(shape)
     if name == "grad_avg":  # the mean's square is at most the mean square
         return 0.5 * rng.random(shape)
-    if name == "y_true" and op.name == "softmax_cross_entropy":
-        t = np.exp(x)
-        return t / t.sum(axis=1, keepdims=True)
-    if name == "y_true" and op.name == "binary_cross_entropy":
-        return rng.random(shape)
+    if op.family == "losses":
+        return loss_values(op, name, params, x, rng)
     if name == "y":
         return output_of(op.name.removesuffix("_backward"), 3 * x, params)
     if name == "saved":
         kind = params["activation"]
         return 3 * x if SAVED[kind] == "x" else output_of(kind, 3 * x, params)
-    return 3 * x if op.family in ("activations", "elementwise", "losses") else x
+    return 3 * x if op.family in ("activations", "elementwise") else x
+
+
+def loss_values(op: Op, name: str, params: dict, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Predictions or targets of a loss made of normal random numbers: probabilities, counts, classes of -1 and 1."""
+    if name == "y_pred":
+        if "categorical" in op.name:
+            return distributions(x)
+        if op.name == "binary_cross_entropy" and not params["from_logits"]:
+            return 0.05 + 0.9 * rng.random(x.shape)
+        return np.exp(x) if op.name == "poisson" and not params["log_input"] else 3 * x
+    if "hinge" in op.name:
+        return np.where(x < 0, -1.0, 1.0)
+    if op.name == "poisson":
+        return rng.poisson(2.0, x.shape).astype(float)
+    if op.name == "binary_cross_entropy":
+        return np.clip(rng.uniform(-0.2, 1.2, x.shape), 0, 1)
+    if op.name.endswith("cross_entropy"):
+        return distributions(np.where(x < -1, -np.inf, x))
+    return 3 * x
+
+
+def distributions(x: np.ndarray) -> np.ndarray:
+    """Softmax of rows; of minus infinities alone, zeros."""
+    e = np.exp(x)
+    return e / np.maximum(e.sum(axis=1, keepdims=True), 1e-300)
 
 
 def output_of(activation: str, x: np.ndarray, params: dict) -> np.ndarray:

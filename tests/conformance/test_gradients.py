@@ -10,7 +10,7 @@ from fastnn.table import TABLE, Op
 
 DIFFERENTIABLE = [name for name, op in TABLE.items() if op.differentiable]
 #: Losses that are functions of a difference have a gradient by the targets too.
-SYMMETRIC = ("mean_squared_error", "mean_absolute_error", "huber")
+SYMMETRIC = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
 
 
 def by(op: Op) -> list[str]:

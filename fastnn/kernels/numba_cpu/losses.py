@@ -1,8 +1,8 @@
-"""Losses with their gradients. The loss is the mean of the elements' losses (of the rows', for cross-entropy), each
-row's multiplied by its weight. Internally float64.
+"""Losses with their gradients. The loss is the mean of the elements' losses (of the rows', for classes), each row's
+multiplied by its weight. Internally float64.
 
 Phase 0 writes sums of losses into the workspace, phase 1 adds them up: one of each row where rows have weights and for
-cross-entropy, else one of each chunk of about CHUNK elements.
+classes, else one of each chunk of about CHUNK elements.
 """
 
 from __future__ import annotations
@@ -11,92 +11,40 @@ from numpy import float64, nan, uint64
 
 from fastnn.kernels.numba_cpu import elementary
 from fastnn.kernels.numba_cpu.common import CHUNK, doubles, inlined, kernel, share_rows, summing
+from fastnn.kernels.numba_cpu.errors import (
+    absolute_error,
+    binary_error,
+    hinge_error,
+    huber_error,
+    log_cosh_error,
+    logistic_error,
+    poisson_error,
+    poisson_rate_error,
+    quotient,
+    squared_error,
+    squared_hinge_error,
+    times_log,
+)  # fmt: skip
 from fastnn.kernels.numba_cpu.reductions import row_maximum, sum_of_chunks
 
-
-@inlined
-def squared_error(p, t):
-    """(p - t)^2 and its slope."""
-    e = p - t
-    return e * e, 2 * e
-
-
-@inlined
-def absolute_error(p, t):
-    """|p - t| and its slope, 0 at 0."""
-    e = p - t
-    return abs(e), e if e == 0 or e != e else (1.0 if e > 0 else -1.0)
-
-
-@inlined
-def huber_error(p, t, delta):
-    """e^2 / 2 for |e| = |p - t| <= delta, else delta (|e| - delta / 2), and its slope (Huber 1964)."""
-    e = p - t
-    a = abs(e)
-    slope = elementary.clip(e, -delta, delta)
-    return 0.5 * e * e if a <= delta else delta * (a - 0.5 * delta), slope
-
-
-@inlined
-def logistic_error(x, t):
-    """max(x, 0) - x t + log(1 + exp(-|x|)) for a logit x, and its slope sigmoid(x) - t = 1 - t - sigmoid(-x).
-
-    Exponential and logarithm are taken in the dtype of x, neither of which loses anything by it; the rest in float64.
-    """
-    e = elementary.exp(-abs(x))
-    wide, target = float64(x), float64(t)
-    value = (wide if wide > 0 else 0.0) - wide * target + elementary.log1p(e)
-    tail = e / (1.0 + e)
-    return value, tail - target if wide < 0 else (1.0 - target) - tail
+# --- means over all elements -----------------------------------------------------------------------------
 
 
 @summing
-def _squared_errors(p, t, grad, start, stop, scale, delta):
+def _errors(error, p, t, weight, grad, start, stop, scale, parameter):
+    """Sum of the weighted losses of elements start to stop, whose gradients are written."""
     total = 0.0
     for i in range(start, stop):
-        value, slope = squared_error(float64(p[i]), float64(t[i]))
-        total += value
-        if grad.size > 0:
-            grad[i] = slope * scale
-    return total
-
-
-@summing
-def _absolute_errors(p, t, grad, start, stop, scale, delta):
-    total = 0.0
-    for i in range(start, stop):
-        value, slope = absolute_error(float64(p[i]), float64(t[i]))
-        total += value
-        if grad.size > 0:
-            grad[i] = slope * scale
-    return total
-
-
-@summing
-def _huber_errors(p, t, grad, start, stop, scale, delta):
-    total = 0.0
-    for i in range(start, stop):
-        value, slope = huber_error(float64(p[i]), float64(t[i]), delta)
-        total += value
-        if grad.size > 0:
-            grad[i] = slope * scale
-    return total
-
-
-@summing
-def _logistic_errors(p, t, grad, start, stop, scale, delta):
-    total = 0.0
-    for i in range(start, stop):
-        value, slope = logistic_error(p[i], t[i])
-        total += value
+        value, slope = error(p[i], t[i], parameter)
+        total += weight * value
         if grad.size > 0:
             grad[i] = slope * scale
     return total
 
 
 @inlined
-def _elementwise(errors, p, t, weight, loss, grad, workspace, phase, part, parts, delta):
-    """Both phases of a loss: `errors` sums a stretch of elements of the same weight and writes their gradients."""
+def _elementwise(error, p, t, weight, loss, grad, workspace, phase, part, parts, parameter=0.0):
+    """Both phases of a loss: stretches of elements of the same weight are summed."""
     b, c = p.shape
     rows = 1 if weight.size > 0 else max(1, CHUNK // max(c, 1))
     count = (b + rows - 1) // rows
@@ -110,31 +58,64 @@ def _elementwise(errors, p, t, weight, loss, grad, workspace, phase, part, parts
     for i in range(start, stop):
         w = float64(weight[i]) if weight.size > 0 else 1.0
         first, last = uint64(i * rows * c), uint64(min((i + 1) * rows, b) * c)  # unsigned: see `share`
-        sums[i] = w * errors(flat_p, flat_t, flat_grad, first, last, w / float64(b * c), delta)
+        sums[i] = _errors(error, flat_p, flat_t, w, flat_grad, first, last, w / float64(b * c), parameter)
 
 
 @kernel
 def mean_squared_error(y_pred, y_true, weight, loss, grad, workspace, phase, part, parts):
     """y_pred (b,c), y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
-    _elementwise(_squared_errors, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts, 0.0)
+    _elementwise(squared_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
 
 
 @kernel
 def mean_absolute_error(y_pred, y_true, weight, loss, grad, workspace, phase, part, parts):
     """y_pred (b,c), y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
-    _elementwise(_absolute_errors, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts, 0.0)
+    _elementwise(absolute_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
 
 
 @kernel
 def huber(y_pred, y_true, weight, loss, grad, workspace, delta, phase, part, parts):
     """y_pred (b,c), y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
-    _elementwise(_huber_errors, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts, delta)
+    _elementwise(huber_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts, delta)
 
 
 @kernel
-def binary_cross_entropy(y_pred, y_true, weight, loss, grad, workspace, phase, part, parts):
-    """y_pred (b,c) logits, y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
-    _elementwise(_logistic_errors, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts, 0.0)
+def log_cosh(y_pred, y_true, weight, loss, grad, workspace, phase, part, parts):
+    """y_pred (b,c), y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
+    _elementwise(log_cosh_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
+
+
+@kernel
+def hinge(y_pred, y_true, weight, loss, grad, workspace, phase, part, parts):
+    """y_pred (b,c), y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
+    _elementwise(hinge_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
+
+
+@kernel
+def squared_hinge(y_pred, y_true, weight, loss, grad, workspace, phase, part, parts):
+    """y_pred (b,c), y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
+    _elementwise(squared_hinge_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
+
+
+@kernel
+def poisson(y_pred, y_true, weight, loss, grad, workspace, log_input, phase, part, parts):
+    """y_pred (b,c), y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
+    if log_input != 0:
+        _elementwise(poisson_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
+    else:
+        _elementwise(poisson_rate_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
+
+
+@kernel
+def binary_cross_entropy(y_pred, y_true, weight, loss, grad, workspace, from_logits, phase, part, parts):
+    """y_pred (b,c), y_true (b,c), weight (b)? -> loss (one), grad (b,c)?"""
+    if from_logits != 0:
+        _elementwise(logistic_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
+    else:
+        _elementwise(binary_error, y_pred, y_true, weight, loss, grad, workspace, phase, part, parts)
+
+
+# --- means over rows: classes ----------------------------------------------------------------------------
 
 
 @inlined
@@ -144,8 +125,8 @@ def _target(targets, label, i, j):
 
 
 @summing
-def _row_cross_entropy(x, targets, label, grad, i, scale, smoothing):
-    """-sum(t log softmax(x)) of row i, NaN for a wrong label; the gradient is (softmax(x) sum(t) - t) scale.
+def _softmax_row(x, targets, label, weight, grad, i, scale, smoothing):
+    """-weight sum(t log softmax(x)) of row i, NaN for a wrong label; the gradient is (softmax(x) sum(t) - t) scale.
 
     Smoothing makes t (1 - smoothing) + smoothing / c of a target t.
     """
@@ -162,7 +143,7 @@ def _row_cross_entropy(x, targets, label, grad, i, scale, smoothing):
         t = _target(targets, label, i, j)
         total += e
         mass += t
-        product += (t * keep + fraction) * (float64(x[i, j]) - largest)
+        product += times_log(t * keep + fraction, e, float64(x[i, j]) - largest)
     mass = mass * keep + smoothing
     if grad.size > 0:
         factor = mass / total
@@ -171,12 +152,26 @@ def _row_cross_entropy(x, targets, label, grad, i, scale, smoothing):
             grad[i, j] = (grad[i, j] * factor - t) * scale
     if targets.size == 0 and not 0 <= label < c:
         return nan
-    return elementary.log(total) * mass - product
+    return weight * (elementary.log(total) * mass - product)
+
+
+@summing
+def _categorical_row(p, targets, label, weight, grad, i, scale, smoothing):
+    """-weight sum(t log p) of row i, NaN for a wrong label; the gradient is -t / p scale."""
+    c = p.shape[1]
+    keep, fraction = 1.0 - smoothing, smoothing / c
+    total = 0.0
+    for j in range(c):
+        t = _target(targets, label, i, j) * keep + fraction
+        total -= weight * times_log(t, float64(p[i, j]), float64(elementary.log(p[i, j])))
+        if grad.size > 0:
+            grad[i, j] = -quotient(t, float64(p[i, j])) * scale
+    return nan if targets.size == 0 and not 0 <= label < c else total
 
 
 @inlined
-def _cross_entropy(x, targets, labels, weight, loss, grad, workspace, smoothing, phase, part, parts):
-    """Both phases; targets (b,c) or labels (b), the other one is empty."""
+def _cross_entropy(row, x, targets, labels, weight, loss, grad, workspace, smoothing, phase, part, parts):
+    """Both phases of a loss of rows; targets (b,c) or labels (b), the other one is empty."""
     b = x.shape[0]
     if phase == 1:
         if part == 0:
@@ -187,7 +182,7 @@ def _cross_entropy(x, targets, labels, weight, loss, grad, workspace, smoothing,
     for i in range(start, stop):
         w = float64(weight[i]) if weight.size > 0 else 1.0
         label = labels[i] if labels.size > 0 else 0
-        sums[i] = w * _row_cross_entropy(x, targets, label, grad, i, w / float64(b), smoothing)
+        sums[i] = row(x, targets, label, w, grad, i, w / float64(b), smoothing)
 
 
 @kernel
@@ -195,7 +190,10 @@ def softmax_cross_entropy(
     y_pred, y_true, weight, loss, grad, workspace, label_smoothing, phase, part, parts
 ):  # fmt: skip
     """y_pred (b,c) logits, y_true (b,c) distributions, weight (b)? -> loss (one), grad (b,c)?"""
-    _cross_entropy(y_pred, y_true, y_true[:0, 0], weight, loss, grad, workspace, label_smoothing, phase, part, parts)
+    labels = y_true[:0, 0]
+    _cross_entropy(
+        _softmax_row, y_pred, y_true, labels, weight, loss, grad, workspace, label_smoothing, phase, part, parts
+    )
 
 
 @kernel
@@ -203,12 +201,40 @@ def sparse_softmax_cross_entropy(
     y_pred, labels, weight, loss, grad, workspace, label_smoothing, phase, part, parts
 ):  # fmt: skip
     """y_pred (b,c) logits, labels (b), weight (b)? -> loss (one), grad (b,c)?"""
-    _cross_entropy(y_pred, y_pred[:0], labels, weight, loss, grad, workspace, label_smoothing, phase, part, parts)
+    y_true = y_pred[:0]
+    _cross_entropy(
+        _softmax_row, y_pred, y_true, labels, weight, loss, grad, workspace, label_smoothing, phase, part, parts
+    )
+
+
+@kernel
+def categorical_cross_entropy(
+    y_pred, y_true, weight, loss, grad, workspace, label_smoothing, phase, part, parts
+):  # fmt: skip
+    """y_pred (b,c) probabilities, y_true (b,c) distributions, weight (b)? -> loss (one), grad (b,c)?"""
+    labels = y_true[:0, 0]
+    _cross_entropy(
+        _categorical_row, y_pred, y_true, labels, weight, loss, grad, workspace, label_smoothing, phase, part, parts
+    )
+
+
+@kernel
+def sparse_categorical_cross_entropy(
+    y_pred, labels, weight, loss, grad, workspace, label_smoothing, phase, part, parts
+):  # fmt: skip
+    """y_pred (b,c) probabilities, labels (b), weight (b)? -> loss (one), grad (b,c)?"""
+    y_true = y_pred[:0]
+    _cross_entropy(
+        _categorical_row, y_pred, y_true, labels, weight, loss, grad, workspace, label_smoothing, phase, part, parts
+    )
 
 
 KERNELS = {
     "mean_squared_error": mean_squared_error, "mean_absolute_error": mean_absolute_error, "huber": huber,
+    "log_cosh": log_cosh, "hinge": hinge, "squared_hinge": squared_hinge, "poisson": poisson,
     "binary_cross_entropy": binary_cross_entropy, "softmax_cross_entropy": softmax_cross_entropy,
     "sparse_softmax_cross_entropy": sparse_softmax_cross_entropy,
+    "categorical_cross_entropy": categorical_cross_entropy,
+    "sparse_categorical_cross_entropy": sparse_categorical_cross_entropy,
 }  # fmt: skip
 WORKSPACE = dict.fromkeys(KERNELS, lambda dims, params, itemsize, parts: 8 * dims["b"])

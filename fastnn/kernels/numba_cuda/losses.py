@@ -1,8 +1,7 @@
-"""Losses with their gradients. The loss is the mean of the elements' losses (of the rows', for cross-entropy), each
-row's multiplied by its weight.
+"""Losses with their gradients. The loss is the mean of the elements' losses (of the rows', for classes), each row's
+multiplied by its weight.
 
-Two launches: each block writes the sum of its losses into the workspace, then these are added up. Exponentials and
-logarithms are taken in the arrays' type, of which neither loses anything by it; the rest is float64.
+Two launches: each block writes the sum of its losses into the workspace, then these are added up.
 """
 
 from __future__ import annotations
@@ -12,78 +11,12 @@ from typing import Any
 
 from numpy import float64
 
-from fastnn.kernels.numba_cuda import scalar, shim
+from fastnn.kernels.numba_cuda import errors, scalar, shim
 from fastnn.kernels.numba_cuda.activations import row_maximum
 from fastnn.kernels.numba_cuda.groups import blocks_for, group_sum, lanes_for
 from fastnn.kernels.numba_cuda.reductions import chunks_of, launch_totals
 from fastnn.kernels.numba_cuda.shim import cuda
 from fastnn.kernels.numba_cuda.sizes import BLOCK, CHUNK
-
-SQUARED, ABSOLUTE, HUBER, LOGISTIC = range(4)
-
-
-@cuda.jit(device=True)
-def squared_error(p, t):
-    """(p - t)^2 and its slope."""
-    e = float64(p) - float64(t)
-    return e * e, 2.0 * e
-
-
-@cuda.jit(device=True)
-def absolute_error(p, t):
-    """|p - t| and its slope, 0 at 0."""
-    e = float64(p) - float64(t)
-    return abs(e), (1.0 if e > 0.0 else -1.0) if e != 0.0 and e == e else e
-
-
-@cuda.jit(device=True)
-def huber_error(p, t, delta):
-    """e^2 / 2 for |e| = |p - t| <= delta, else delta (|e| - delta / 2), and its slope (Huber 1964)."""
-    e = float64(p) - float64(t)
-    a = abs(e)
-    return 0.5 * e * e if a <= delta else delta * (a - 0.5 * delta), scalar.clip(e, -delta, delta)
-
-
-@cuda.jit(device=True)
-def logistic_error(x, t):
-    """max(x, 0) - x t + log(1 + exp(-|x|)) for a logit x, and its slope sigmoid(x) - t."""
-    T = type(x)
-    e = shim.exp(-abs(x))
-    wide, target = float64(x), float64(t)
-    value = (0.0 if wide < 0.0 else wide) - wide * target + float64(shim.log1p(e))
-    tail = float64(e / (T(1) + e))
-    return value, tail - target if wide < 0.0 else (1.0 - target) - tail
-
-
-@cuda.jit(device=True)
-def error(kind, p, t, delta):
-    """The loss of one element and its slope."""
-    if kind == SQUARED:
-        return squared_error(p, t)
-    if kind == ABSOLUTE:
-        return absolute_error(p, t)
-    if kind == HUBER:
-        return huber_error(p, t, delta)
-    return logistic_error(p, t)
-
-
-@cuda.jit
-def elementwise_loss(y_pred, y_true, weight, grad, partial, kind, delta):
-    """y_pred (b,c), y_true (b,c), weight (b)? -> grad (b,c)?, partial[i] = sum over elements from CHUNK * i on."""
-    b, c = y_pred.shape
-    scale = 1.0 / (b * c)
-    start = cuda.blockIdx.x * CHUNK
-    total = 0.0
-    for e in range(start + cuda.threadIdx.x, min(start + CHUNK, b * c), BLOCK):
-        i, j = e // c, e % c
-        value, slope = error(kind, y_pred[i, j], y_true[i, j], delta)
-        w = float64(weight[i]) if weight.size > 0 else 1.0
-        total += w * value
-        if grad.size > 0:
-            grad[i, j] = slope * w * scale
-    total = group_sum(total, BLOCK)
-    if cuda.threadIdx.x == 0:
-        partial[cuda.blockIdx.x] = total
 
 
 @cuda.jit(device=True)
@@ -91,6 +24,28 @@ def target(targets, labels, i, j, smoothing, c):
     """Smoothed target j of row i: of distributions (b,c), or of labels (b) where there are none."""
     t = float64(targets[i, j]) if targets.size > 0 else (1.0 if labels[i] == j else 0.0)
     return t * (1.0 - smoothing) + smoothing / c
+
+
+@cuda.jit
+def elementwise_loss(y_pred, targets, labels, weight, grad, partial, kind, delta, smoothing, scale):
+    """y_pred (b,c), weight (b)? -> grad (b,c)?, partial[i] = sum over elements from CHUNK * i on.
+
+    Targets are (b,c), or labels (b), the other one is empty. Gradients are multiplied by `scale`.
+    """
+    b, c = y_pred.shape
+    start = cuda.blockIdx.x * CHUNK
+    total = 0.0
+    for e in range(start + cuda.threadIdx.x, min(start + CHUNK, b * c), BLOCK):
+        i, j = e // c, e % c
+        t = target(targets, labels, i, j, smoothing, c)
+        value, slope = errors.error(kind, y_pred[i, j], t, delta)
+        w = float64(weight[i]) if weight.size > 0 else 1.0
+        total += w * value
+        if grad.size > 0:
+            grad[i, j] = slope * w * scale
+    total = group_sum(total, BLOCK)
+    if cuda.threadIdx.x == 0:
+        partial[cuda.blockIdx.x] = total
 
 
 @cuda.jit
@@ -108,8 +63,9 @@ def cross_entropy(y_pred, targets, labels, weight, grad, partial, smoothing, lan
         for j in range(lane, c, lanes):
             x = y_pred[row, j]
             t = target(targets, labels, row, j, smoothing, c)
-            total += float64(scalar.exp_difference(x, largest))
-            product += t * (float64(x) - float64(largest))
+            e = float64(scalar.exp_difference(x, largest))
+            total += e
+            product += errors.times_log(t, e, float64(x) - float64(largest))
             mass += t
     total = group_sum(total, lanes)
     product = group_sum(product, lanes)
@@ -130,27 +86,38 @@ def cross_entropy(y_pred, targets, labels, weight, grad, partial, smoothing, lan
         partial[cuda.blockIdx.x] = loss
 
 
-def elementwise(kind: int) -> Callable[..., None]:
-    """Launcher of a loss whose gradient looks at one element."""
+def _targets(y_pred: Any, targets: Any) -> tuple[Any, Any]:
+    """Distributions (b,c) and labels (b), of which one is absent."""
+    if targets.ndim == 1:
+        return shim.absent(y_pred.dtype.name, 2), targets
+    return targets, shim.absent("int64", 1)
+
+
+def elementwise(kind: int | Callable[[dict], int], rows: bool = False) -> Callable[..., None]:
+    """Launcher of a loss whose gradient looks at one element; the mean is over all elements, or over `rows`.
+
+    The kind of loss may depend on the parameters.
+    """
 
     def launcher(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
-        y_pred, y_true, weight, loss, grad = arrays
+        y_pred, targets, weight, loss, grad = arrays
         count = dims["b"] * dims["c"]
-        chunks, delta = chunks_of(count, CHUNK), float(params.get("delta", 0.0))
-        launch(elementwise_loss, chunks, BLOCK, y_pred, y_true, weight, grad, workspace, kind, delta)
-        launch_totals(launch, workspace, loss, chunks, 1 / count)
+        chunks, scale = chunks_of(count, CHUNK), 1 / (dims["b"] if rows else count)
+        code = kind(params) if callable(kind) else kind
+        numbers = float(params.get("delta", 0.0)), float(params.get("label_smoothing", 0.0)), scale
+        given = y_pred, *_targets(y_pred, targets), weight, grad, workspace
+        launch(elementwise_loss, chunks, BLOCK, *given, code, *numbers)
+        launch_totals(launch, workspace, loss, chunks, scale)
 
     return launcher
 
 
 def launch_cross_entropy(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     y_pred, targets, weight, loss, grad = arrays
-    labels = shim.absent("int64", 1)
-    if targets.ndim == 1:
-        targets, labels = shim.absent(y_pred.dtype.name, 2), targets
     lanes = lanes_for(dims["c"])
     blocks, smoothing = blocks_for(dims["b"] * lanes), float(params["label_smoothing"])
-    launch(cross_entropy, blocks, BLOCK, y_pred, targets, labels, weight, grad, workspace, smoothing, lanes)
+    given = y_pred, *_targets(y_pred, targets), weight, grad, workspace
+    launch(cross_entropy, blocks, BLOCK, *given, smoothing, lanes)
     launch_totals(launch, workspace, loss, blocks, 1 / dims["b"])
 
 
@@ -163,8 +130,13 @@ def _row_partials(dims: dict, params: dict, itemsize: int) -> int:
 
 
 KERNELS = {
-    "mean_squared_error": elementwise(SQUARED), "mean_absolute_error": elementwise(ABSOLUTE),
-    "huber": elementwise(HUBER), "binary_cross_entropy": elementwise(LOGISTIC),
+    "mean_squared_error": elementwise(errors.SQUARED), "mean_absolute_error": elementwise(errors.ABSOLUTE),
+    "huber": elementwise(errors.HUBER), "log_cosh": elementwise(errors.LOG_COSH),
+    "hinge": elementwise(errors.HINGE), "squared_hinge": elementwise(errors.SQUARED_HINGE),
+    "poisson": elementwise(lambda params: errors.POISSON if params["log_input"] else errors.POISSON_RATE),
+    "binary_cross_entropy": elementwise(lambda params: errors.LOGISTIC if params["from_logits"] else errors.BINARY),
+    "categorical_cross_entropy": elementwise(errors.CATEGORICAL, rows=True),
+    "sparse_categorical_cross_entropy": elementwise(errors.CATEGORICAL, rows=True),
     "softmax_cross_entropy": launch_cross_entropy, "sparse_softmax_cross_entropy": launch_cross_entropy,
 }  # fmt: skip
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {
