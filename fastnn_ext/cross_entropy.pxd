@@ -4,7 +4,6 @@ from cython cimport floating
 from libc.math cimport NAN
 
 from fastnn_ext.elementary cimport log_
-from fastnn_ext.errors cimport times_log
 from fastnn_ext.rows cimport (
     LANES, NARROW, TILE, exp_difference, lane_sum, load_tile, pair_sum, row_max, store_tile, tile_exp,
 )
@@ -17,10 +16,12 @@ cdef inline void add_classes(
 ) noexcept nogil:
     """LANES classes of a row: e = exp(x - top); sums of e, y and (y keep + share) (x - top) are added to `lanes`."""
     cdef double product[LANES]
+    cdef double t
     cdef Py_ssize_t j
     for j in range(LANES):
         e[j] = exp_difference(x[j], top)
-        product[j] = times_log(y[j] * keep + share, e[j], <double> x[j] - top)
+        t = y[j] * keep + share
+        product[j] = 0.0 if t == 0 else t * (<double> x[j] - top)
     for j in range(count):
         lanes[j] += e[j]
         lanes[LANES + j] += y[j]
@@ -107,7 +108,7 @@ cdef inline void tile_loss(
         for i in range(TILE):
             t = y[j * TILE + i] * keep + share
             targets[i] += y[j * TILE + i]
-            products[i] += times_log(t, e[j * TILE + i], <double> tile[j * TILE + i] - top[i])
+            products[i] += 0.0 if t == 0 else t * (<double> tile[j * TILE + i] - top[i])
     for i in range(TILE):
         targets[i] = targets[i] * keep + share * n
         products[i] = log_(total[i]) * targets[i] - products[i]
@@ -129,7 +130,7 @@ cdef inline void cross_entropy(
     """y_pred (b,c), y_true (b,c) or labels (b), weight (b) -> loss (one), grad (b,c); workspace: one loss per row.
 
     A row's loss is log(sum(exp(x - m))) sum(t) - sum(t (x - m)) with m = max(x), its gradient softmax(x) sum(t) - t;
-    t (x - m) is 0 where t is 0, for x of minus infinity too.
+    t (x - m) is 0 where t is 0, for x of minus infinity too. A NaN comes out by the sum of exponentials.
     The targets t are y_true, or 1 at the label and 0 elsewhere, smoothed.
     """
     cdef Py_ssize_t rows = dims[0]

@@ -14,13 +14,15 @@ cdef enum Loss:
 
 
 cdef inline double times_log(double t, double p, double log_p) noexcept nogil:
-    """t log p, where 0 log 0 is 0."""
-    return 0.0 if t == 0 and p >= 0 else t * log_p
+    """t log p, where 0 log p is 0 for every p but NaN."""
+    cdef double product = t * log_p
+    return 0.0 if (t == 0) & (p == p) else product
 
 
 cdef inline double quotient(double t, double p) noexcept nogil:
     """t / p, where 0 / 0 is 0: the derivative of t log p."""
-    return 0.0 if t == 0 and p == 0 else t / p
+    cdef double ratio = t / p
+    return 0.0 if (t == 0) & (p == 0) else ratio
 
 
 cdef inline floating log_rest(floating p) noexcept nogil:
@@ -95,10 +97,10 @@ cdef inline double element(int code, double a, double b, floating x, floating t,
     elif code == POISSON:  # exp(x) in float64: its difference to t or t x may be small
         rate = exp_[double](x)
         slope[0] = rate - t
-        return rate - times_log(t, rate, x)
+        return rate - (0.0 if t == 0 else <double> t * x)
     elif code == POISSON_RATE:
         slope[0] = 1.0 - quotient(t, x)
-        return x - times_log(t, x, log_[double](x))
+        return x - (0.0 if t == 0 else t * log_[double](x))
     elif code == BINARY_LOGITS:
         return logistic_error(x, t, slope)
     elif code == BINARY:

@@ -475,7 +475,7 @@ def poisson(y_pred, y_true, weight, loss, grad, *, log_input):
     x, t = y_pred.astype(np.float64), y_true.astype(np.float64)
     rate, log_rate = (np.exp(x), x) if log_input else (x, np.log(x))
     slopes = rate - t if log_input else 1 - _quotient(t, rate)
-    _reduce(rate - _product(t, log_rate), slopes, weight, loss, grad, x.size)
+    _reduce(rate - _product(t, rate, log_rate), slopes, weight, loss, grad, x.size)
 
 
 def binary_cross_entropy(y_pred, y_true, weight, loss, grad, *, from_logits):
@@ -485,14 +485,14 @@ def binary_cross_entropy(y_pred, y_true, weight, loss, grad, *, from_logits):
         values = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
         slopes = _sigmoid(x) - t
     else:
-        values = -_product(t, np.log(x)) - _product(1 - t, np.log1p(-x))
+        values = -_product(t, x, np.log(x)) - _product(1 - t, x, np.log1p(-x))
         slopes = np.where(t == 0, 1 / (1 - x), np.where(t == 1, -1 / x, (x - t) / (x * (1 - x))))
     _reduce(values, slopes, weight, loss, grad, x.size)
 
 
-def _product(t, log_p):
-    """t log p, where 0 log 0 is 0."""
-    return np.where((t == 0) & np.isinf(log_p), 0, t * log_p)
+def _product(t, p, log_p):
+    """t log p, where 0 log p is 0 for every p but NaN."""
+    return np.where((t == 0) & (p == p), 0, t * log_p)
 
 
 def _quotient(t, p):
@@ -504,15 +504,16 @@ def softmax_cross_entropy(y_pred, y_true, weight, loss, grad, *, label_smoothing
     """From logits, with one target distribution per row: -sum(t log softmax(x)), where 0 log 0 is 0."""
     t = y_true * (1.0 - label_smoothing) + label_smoothing / y_true.shape[1]
     log_p = _log_softmax(y_pred)
-    values = -_product(t, log_p).sum(axis=1, keepdims=True)
-    _reduce(values, np.exp(log_p) * t.sum(axis=1, keepdims=True) - t, weight, loss, grad, len(t))
+    p = np.exp(log_p)
+    values = -_product(t, p, log_p).sum(axis=1, keepdims=True)
+    _reduce(values, p * t.sum(axis=1, keepdims=True) - t, weight, loss, grad, len(t))
 
 
 def categorical_cross_entropy(y_pred, y_true, weight, loss, grad, *, label_smoothing):
     """From probabilities, with one target distribution per row: -sum(t log p)."""
     t = y_true * (1.0 - label_smoothing) + label_smoothing / y_true.shape[1]
     p = y_pred.astype(np.float64)
-    _reduce(-_product(t, np.log(p)), -_quotient(t, p), weight, loss, grad, len(t))
+    _reduce(-_product(t, p, np.log(p)), -_quotient(t, p), weight, loss, grad, len(t))
 
 
 def _sparse(cross_entropy):

@@ -70,8 +70,8 @@ def squared_hinge_error(x, t, _):
 
 @inlined
 def times_log(t, p, log_p):
-    """t log p, where 0 log 0 is 0."""
-    return 0.0 if t == 0 and p >= 0 else t * log_p
+    """t log p, where 0 log p is 0 for every p but NaN."""
+    return 0.0 if t == 0 and p == p else t * log_p
 
 
 @inlined

@@ -143,7 +143,8 @@ def _softmax_row(x, targets, label, weight, grad, i, scale, smoothing):
         t = _target(targets, label, i, j)
         total += e
         mass += t
-        product += times_log(t * keep + fraction, e, float64(x[i, j]) - largest)
+        t = t * keep + fraction
+        product += 0.0 if t == 0 else t * (float64(x[i, j]) - largest)  # of a NaN, total tells
     mass = mass * keep + smoothing
     if grad.size > 0:
         factor = mass / total

@@ -63,8 +63,8 @@ def excess(x, t):
 
 @cuda.jit(device=True)
 def times_log(t, p, log_p):
-    """t log p, where 0 log 0 is 0."""
-    return 0.0 if t == 0.0 and p >= 0.0 else t * log_p
+    """t log p, where 0 log p is 0 for every p but NaN."""
+    return 0.0 if t == 0.0 and p == p else t * log_p
 
 
 @cuda.jit(device=True)
