@@ -22,7 +22,8 @@ _NAMES = {
     "fastnn.constraints": ("MaxNorm",),
     "fastnn.optimizers": ("SGD", "Adam", "AdamW", "RMSprop"),
     "fastnn.losses": (
-        "BinaryCrossEntropy", "CrossEntropy", "Huber", "MeanAbsoluteError", "MeanSquaredError",
+        "BinaryCrossEntropy", "CrossEntropy", "Hinge", "Huber", "KLDivergence", "LogCosh", "MeanAbsoluteError",
+        "MeanSquaredError", "Poisson", "SquaredHinge",
     ),
     "fastnn.callbacks": ("Callback", "History"),
     "fastnn.config": ("config_report", "show_config"),

@@ -157,7 +157,9 @@ class Sequential:
         Parameters
         ----------
         optimizer : str or Optimizer
-        loss : str or Loss
+        loss : str, Loss or function
+            A function of ops, ``f(y_pred, y_true)`` or ``f(y_pred, y_true, sample_weight)``, is wrapped in a
+            `fastnn.losses.FunctionLoss`.
         metrics : sequence of str or Metric
             Reported besides the loss: "accuracy", "mse", "mae".
         clip_norm : float, optional
@@ -241,7 +243,8 @@ class Sequential:
             for tensor in [penalized, *measured]:
                 program.output(tensor)
 
-        return self._program(("train" if train else "evaluate", rows, targets.shape[1:], weighted), record)
+        key = "train" if train else "evaluate", rows, targets.shape[1:], targets.dtype.kind, weighted
+        return self._program(key, record)
 
     def _record_penalties(self, parameters: list[Tensor]) -> list[Tensor]:
         """Record the regularizers' penalties."""

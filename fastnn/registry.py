@@ -31,20 +31,31 @@ class Registry(Generic[T]):
     base : type
         What every object is an instance of, those of a user's own classes too.
     classes : dict
+    of_function : type, optional
+        The class of objects made of plain functions, where those may be given too.
     """
 
-    def __init__(self, kind: str, base: type, classes: dict[str, type[T]]) -> None:
+    def __init__(
+        self, kind: str, base: type, classes: dict[str, type[T]], of_function: type[T] | None = None
+    ) -> None:
         self.kind = kind
         self.base = base
         self.classes = classes
+        self.of_function = of_function
 
     def get(self, spec: Any) -> T:
-        """The object for a name, a ``{"name": ..., **arguments}`` dict, or an object, which is returned as it is."""
+        """The object for a name, a ``{"name": ..., **arguments}`` dict, or an object, which is returned as it is.
+
+        A plain function gives an object of the registry's class for those, if it has one.
+        """
         if isinstance(spec, str):
             spec = {"name": spec}
         if not isinstance(spec, dict):
+            if self.of_function is not None and callable(spec) and not isinstance(spec, (type, self.base)):
+                return self.of_function(spec)
             if isinstance(spec, type) or not isinstance(spec, self.base):
-                expected = f"a name or an object of class {self.base.__name__}"
+                names = "a name, a function" if self.of_function is not None else "a name"
+                expected = f"{names} or an object of class {self.base.__name__}"
                 raise TypeError(f"{self.kind}: expected {expected}, got {spec!r}")
             return spec
         arguments = dict(spec)
@@ -55,6 +66,8 @@ class Registry(Generic[T]):
 
     def describe(self, value: T) -> dict[str, Any]:
         """The ``{"name": ..., **arguments}`` dict of an object; `get` makes an equal object of it."""
+        if self.of_function is not None and type(value) is self.of_function:
+            raise TypeError(f"{self.kind}: {type(value).__name__} cannot be saved: it is made of a function")
         for name, cls in self.classes.items():
             if type(value) is cls:
                 config = value.config()  # type: ignore[attr-defined]

@@ -27,35 +27,77 @@ def huber(e, delta):
     return np.where(np.abs(e) <= delta, e * e / 2, delta * (np.abs(e) - delta / 2))
 
 
-#: By description: the loss, how targets are drawn, and its formula, the loss of each row.
+def log_cosh(e):
+    return np.logaddexp(e, -e) - np.log(2)
+
+
+def binary(p, t):
+    return -np.mean(t * np.log(p) + (1 - t) * np.log(1 - p), axis=1)
+
+
+#: By description: the loss, how predictions and targets are drawn, and its formula, the loss of each row.
 LOSSES = {
-    "mse": (fn.MeanSquaredError(), "numbers", lambda x, t: np.mean((x - t) ** 2, axis=1)),
-    "mae": (fn.MeanAbsoluteError(), "numbers", lambda x, t: np.mean(np.abs(x - t), axis=1)),
-    "huber": (fn.Huber(), "numbers", lambda x, t: np.mean(huber(x - t, 1.0), axis=1)),
-    "huber, narrow": (fn.Huber(delta=0.3), "numbers", lambda x, t: np.mean(huber(x - t, 0.3), axis=1)),
-    "binary": (
-        fn.BinaryCrossEntropy(),
+    "mse": (fn.MeanSquaredError(), "numbers", "numbers", lambda x, t: np.mean((x - t) ** 2, axis=1)),
+    "mae": (fn.MeanAbsoluteError(), "numbers", "numbers", lambda x, t: np.mean(np.abs(x - t), axis=1)),
+    "huber": (fn.Huber(), "numbers", "numbers", lambda x, t: np.mean(huber(x - t, 1.0), axis=1)),
+    "huber, narrow": (fn.Huber(delta=0.3), "numbers", "numbers", lambda x, t: np.mean(huber(x - t, 0.3), axis=1)),
+    "log_cosh": (fn.LogCosh(), "numbers", "numbers", lambda x, t: np.mean(log_cosh(x - t), axis=1)),
+    "hinge": (fn.Hinge(), "numbers", "signs", lambda x, t: np.mean(np.maximum(0, 1 - t * x), axis=1)),
+    "squared_hinge": (fn.SquaredHinge(), "numbers", "signs", lambda x, t: np.mean(np.maximum(0, 1 - t * x) ** 2, axis=1)),
+    "poisson": (fn.Poisson(), "numbers", "counts", lambda x, t: np.mean(np.exp(x) - t * x, axis=1)),
+    "poisson, rates": (fn.Poisson(False), "shares", "counts", lambda p, t: np.mean(p - t * np.log(p), axis=1)),
+    "binary": (fn.BinaryCrossEntropy(), "numbers", "shares", lambda x, t: binary(sigmoid(x), t)),
+    "binary, smoothed": (
+        fn.BinaryCrossEntropy(label_smoothing=0.2),
+        "numbers",
         "shares",
-        lambda x, t: -np.mean(t * np.log(sigmoid(x)) + (1 - t) * np.log(1 - sigmoid(x)), axis=1),
+        lambda x, t: binary(sigmoid(x), 0.8 * t + 0.1),
     ),
-    "classes": (fn.CrossEntropy(), "distributions", lambda x, t: -np.sum(t * np.log(softmax(x)), axis=1)),
+    "binary, probabilities": (fn.BinaryCrossEntropy(from_logits=False), "shares", "shares", binary),
+    "classes": (fn.CrossEntropy(), "numbers", "distributions", lambda x, t: -np.sum(t * np.log(softmax(x)), axis=1)),
     "classes, smoothed": (
         fn.CrossEntropy(label_smoothing=0.2),
+        "numbers",
         "distributions",
         lambda x, t: -np.sum(smooth(t, 0.2) * np.log(softmax(x)), axis=1),
+    ),
+    "classes, probabilities": (
+        fn.CrossEntropy(from_logits=False),
+        "distributions",
+        "distributions",
+        lambda p, t: -np.sum(t * np.log(p), axis=1),
+    ),
+    "classes, probabilities, smoothed": (
+        fn.CrossEntropy(False, 0.2),
+        "distributions",
+        "distributions",
+        lambda p, t: -np.sum(smooth(t, 0.2) * np.log(p), axis=1),
+    ),
+    "divergence": (
+        fn.KLDivergence(),
+        "numbers",
+        "distributions",
+        lambda x, t: np.sum(t * np.log(t / softmax(x)), axis=1),
+    ),
+    "divergence, probabilities": (
+        fn.KLDivergence(from_logits=False),
+        "distributions",
+        "distributions",
+        lambda p, t: np.sum(t * np.log(t / p), axis=1),
     ),
 }
 
 
-def draw(rng, kind, dtype="float64"):
-    """Predictions and targets."""
-    x = rng.normal(size=(ROWS, CLASSES)).astype(dtype)
-    t = {
-        "numbers": rng.normal(size=(ROWS, CLASSES)),
-        "shares": rng.uniform(size=(ROWS, CLASSES)),
-        "distributions": rng.dirichlet(np.ones(CLASSES), ROWS),
-    }[kind]
-    return x, t.astype(dtype)
+def draw(rng, predictions, targets, dtype="float64"):
+    """Predictions and targets; probabilities keep away from 0 and 1, where their logarithms have no differences."""
+    kinds = {
+        "numbers": lambda: rng.normal(size=(ROWS, CLASSES)),
+        "shares": lambda: rng.uniform(0.2, 0.8, size=(ROWS, CLASSES)),
+        "distributions": lambda: rng.dirichlet(np.full(CLASSES, 20.0), ROWS),
+        "signs": lambda: rng.choice([-1.0, 1.0], (ROWS, CLASSES)),
+        "counts": lambda: rng.poisson(1.5, (ROWS, CLASSES)),
+    }
+    return kinds[predictions]().astype(dtype), kinds[targets]().astype(dtype)
 
 
 @pytest.fixture(autouse=True)
@@ -70,19 +112,20 @@ def on_backend(request):
 
 @pytest.mark.parametrize("description", LOSSES)
 def test_value(backend, dtype, description, rng):
-    loss, kind, formula = LOSSES[description]
-    x, t = draw(rng, kind, dtype)
+    loss, *kinds, formula = LOSSES[description]
+    x, t = draw(rng, *kinds, dtype)
     expected = formula(x.astype(np.float64), t.astype(np.float64)).mean()
     found = loss(x, t)
     assert type(found) is float
-    assert abs(found - expected) <= 8 * np.finfo(dtype).eps * abs(expected)
+    size = max(1.0, abs(expected))  # a divergence is a difference of entropies of about 1
+    assert abs(found - expected) <= 8 * np.finfo(dtype).eps * size
 
 
 @pytest.mark.parametrize("description", LOSSES)
 def test_gradient_is_that_of_the_value(backend, description, rng):
     """Central differences in float64: their error is about 1e-10."""
-    loss, kind, _ = LOSSES[description]
-    x, t = draw(rng, kind)
+    loss, *kinds, _ = LOSSES[description]
+    x, t = draw(rng, *kinds)
     found = loss.gradient(x, t)
     assert found.shape == x.shape and found.dtype == x.dtype
     step = 1e-5
@@ -96,8 +139,8 @@ def test_gradient_is_that_of_the_value(backend, description, rng):
 @pytest.mark.parametrize("description", LOSSES)
 def test_sample_weights(backend, description, rng):
     """Each row's loss is multiplied by its weight; the division is by the number of rows."""
-    loss, kind, formula = LOSSES[description]
-    x, t = draw(rng, kind)
+    loss, *kinds, formula = LOSSES[description]
+    x, t = draw(rng, *kinds)
     w = rng.uniform(0, 3, ROWS)
     w[3] = 0
     assert np.isclose(loss(x, t, w), np.mean(w * formula(x, t)), rtol=1e-13)
@@ -117,13 +160,24 @@ def test_value_and_gradient_as_in_pytorch(backend, description, rng):
         "binary": functional.binary_cross_entropy_with_logits,
         "classes": functional.cross_entropy,
         "classes, smoothed": lambda x, t: functional.cross_entropy(x, t, label_smoothing=0.2),
+        "log_cosh": lambda x, t: (x - t).cosh().log().mean(),
+        "hinge": lambda x, t: functional.hinge_embedding_loss(t * x, -torch.ones_like(x)),
+        "squared_hinge": lambda x, t: torch.relu(1 - t * x).square().mean(),
+        "poisson": functional.poisson_nll_loss,
+        "poisson, rates": lambda p, t: functional.poisson_nll_loss(p, t, log_input=False, eps=0.0),
+        "binary, smoothed": lambda x, t: functional.binary_cross_entropy_with_logits(x, 0.8 * t + 0.1),
+        "binary, probabilities": functional.binary_cross_entropy,
+        "classes, probabilities": lambda p, t: -(t * p.log()).sum(1).mean(),
+        "classes, probabilities, smoothed": lambda p, t: -(smooth(t, 0.2) * p.log()).sum(1).mean(),
+        "divergence": lambda x, t: functional.kl_div(functional.log_softmax(x, 1), t, reduction="batchmean"),
+        "divergence, probabilities": lambda p, t: functional.kl_div(p.log(), t, reduction="batchmean"),
     }[description]
-    loss, kind, _ = LOSSES[description]
-    x, t = draw(rng, kind)
+    loss, *kinds, _ = LOSSES[description]
+    x, t = draw(rng, *kinds)
     leaf = torch.tensor(x, requires_grad=True)
     value = theirs(leaf, torch.tensor(t))
     value.backward()
-    assert np.isclose(loss(x, t), value.item(), rtol=1e-13)
+    assert np.isclose(loss(x, t), value.item(), rtol=1e-13, atol=1e-15)
     assert np.allclose(loss.gradient(x, t), leaf.grad.numpy(), rtol=1e-12, atol=1e-16)
 
 
@@ -287,12 +341,57 @@ def test_arguments_out_of_range():
 def test_names():
     assert type(losses.REGISTRY.get("mse")) is fn.MeanSquaredError
     assert losses.REGISTRY.get({"name": "huber", "delta": 2.0}).delta == 2.0
-    assert losses.REGISTRY.describe(fn.CrossEntropy(0.1)) == {"name": "cross_entropy", "label_smoothing": 0.1}
     with pytest.raises(ValueError, match=r"^loss: expected one of mean_squared_error, .*, got 'hinge_of_doom'$"):
         losses.REGISTRY.get("hinge_of_doom")
-    for wrong in (fn.Huber, lambda p, t: 0.0, None):
-        with pytest.raises(TypeError, match=r"^loss: expected a name or an object of class Loss, got "):
+    for wrong in (fn.Huber, 3, None):
+        with pytest.raises(TypeError, match=r"^loss: expected a name, a function or an object of class Loss, got "):
             losses.REGISTRY.get(wrong)
+
+
+@pytest.mark.parametrize(
+    ("loss", "described"),
+    [
+        (fn.CrossEntropy(True, 0.1), {"name": "cross_entropy", "from_logits": True, "label_smoothing": 0.1}),
+        (fn.BinaryCrossEntropy(False), {"name": "binary_cross_entropy", "from_logits": False, "label_smoothing": 0.0}),
+        (fn.Poisson(False), {"name": "poisson", "log_input": False}),
+        (fn.KLDivergence(False), {"name": "kl_divergence", "from_logits": False}),
+        (fn.LogCosh(), {"name": "log_cosh"}),
+        (fn.Hinge(), {"name": "hinge"}),
+        (fn.SquaredHinge(), {"name": "squared_hinge"}),
+    ],
+)
+def test_files_keep_the_loss(loss, described, tmp_path):
+    assert losses.REGISTRY.describe(loss) == described
+    model = fn.Sequential([fn.Dense(2)], input_shape=(3,))
+    model.compile(loss=loss)
+    model.save(tmp_path / "m.safetensors")
+    again = fn.load(tmp_path / "m.safetensors").loss
+    assert type(again) is type(loss) and again.config() == loss.config()
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "targets"),
+    [
+        ("log_cosh", "linear", lambda z: z),
+        ("hinge", "linear", lambda z: np.sign(z)),
+        ("squared_hinge", "linear", lambda z: (z > 0).astype(int)),
+        ("poisson", "linear", lambda z: np.round(np.exp(z))),
+        ({"name": "poisson", "log_input": False}, "softplus", lambda z: np.round(np.exp(z))),
+        ({"name": "binary_cross_entropy", "from_logits": False}, "sigmoid", lambda z: z > 0),
+        ("kl_divergence", "linear", lambda z: softmax(np.stack([z, -z], axis=1))),
+        ({"name": "kl_divergence", "from_logits": False}, "softmax", lambda z: softmax(np.stack([z, -z], axis=1))),
+        ({"name": "cross_entropy", "from_logits": False}, "softmax", lambda z: (z > 0).astype(int)),
+    ],
+)
+def test_trains_by_name(backend, name, last, targets, rng):
+    """A layer of the kind that the docstring names learns what a linear model can: the loss falls by a fifth or more."""
+    x = rng.normal(size=(64, 3))
+    y = targets(x @ np.array([1.0, -0.5, 0.25]))
+    outputs = 2 if np.ndim(y) == 2 or last == "softmax" else 1
+    model = fn.Sequential([fn.Dense(outputs), fn.Activation(last)], backend=backend, input_shape=(3,))
+    model.compile(fn.Adam(0.05), name)
+    history = model.fit(x, y, epochs=40, batch_size=16, verbose=0).history["loss"]
+    assert history[-1] < history[0] - 0.2 * abs(history[0])
 
 
 def test_own_loss(backend):

@@ -20,7 +20,7 @@ LAYERS = (
     ("fastnn.program", "fastnn.drawing", "fastnn.nodes", "fastnn.ops", "fastnn.autodiff", "fastnn.config"),
     (
         "fastnn.callbacks", "fastnn.constraints", "fastnn.csv_table", "fastnn.data", "fastnn.datasets",
-        "fastnn.initializers", "fastnn.layers", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers",
+        "fastnn.initializers", "fastnn.layers", "fastnn.loss", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers",
         "fastnn.preprocessing", "fastnn.registry", "fastnn.regularizers",
     ),
     ("fastnn.frozen", "fastnn.model", "fastnn.saving", "fastnn.training"),
