@@ -1,5 +1,7 @@
 """Losses: values, gradients, weights, and what is refused. The kernels have tests of their own in conformance/."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -183,6 +185,26 @@ def test_value_and_gradient_as_in_pytorch(backend, description, rng):
     value.backward()
     assert np.isclose(loss(x, t), value.item(), rtol=1e-13, atol=1e-15)
     assert np.allclose(loss.gradient(x, t), leaf.grad.numpy(), rtol=1e-12, atol=1e-16)
+
+
+def test_sample_weights_as_in_pytorch(backend, rng):
+    """Value and gradient of ``mean(weight * loss)``, PyTorch's losses without reduction."""
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    x, labels, w = rng.normal(size=(ROWS, CLASSES)), rng.integers(0, CLASSES, ROWS), rng.uniform(0, 2, ROWS)
+    shares, counts = rng.uniform(size=(ROWS, CLASSES)), rng.poisson(2.0, (ROWS, CLASSES)).astype(float)
+    for loss, theirs, t in (
+        (fn.CrossEntropy(label_smoothing=0.1), partial(functional.cross_entropy, label_smoothing=0.1), labels),
+        (fn.BinaryCrossEntropy(), functional.binary_cross_entropy_with_logits, shares),
+        (fn.Poisson(), functional.poisson_nll_loss, counts),
+        (fn.Huber(), functional.huber_loss, shares),
+    ):
+        leaf = torch.tensor(x, requires_grad=True)
+        each = theirs(leaf, torch.tensor(t), reduction="none").reshape(ROWS, -1).mean(1)
+        value = (torch.tensor(w) * each).mean()
+        value.backward()
+        assert np.isclose(loss(x, t, w), value.item(), rtol=1e-13)
+        assert np.allclose(loss.gradient(x, t, w), leaf.grad.numpy(), rtol=1e-12, atol=1e-16)
 
 
 # --- cross-entropy ---------------------------------------------------------------------------------------
