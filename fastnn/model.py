@@ -159,7 +159,8 @@ class Sequential:
         optimizer : str or Optimizer
         loss : str, Loss or function
             A function of ops, ``f(y_pred, y_true)`` or ``f(y_pred, y_true, sample_weight)``, is wrapped in a
-            `fastnn.losses.FunctionLoss`.
+            `fastnn.losses.FunctionLoss`; a pair of functions is one with a gradient of its own, see
+            `fastnn.custom_gradient`.
         metrics : sequence of str or Metric
             Reported besides the loss: "accuracy", "mse", "mae".
         clip_norm : float, optional
@@ -177,7 +178,7 @@ class Sequential:
             if clip is not None:
                 checks.interval("compile", name, clip, 0, float("inf"), "neither")
         self.optimizer = optimizers.REGISTRY.get(optimizer)
-        self.loss = losses.REGISTRY.get(loss)
+        self.loss = losses.REGISTRY.get(autodiff.custom_gradient(*loss) if isinstance(loss, tuple) else loss)
         self.metrics = [METRICS.get(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
         self.clip_norm, self.clip_each_norm, self.clip_value = clip_norm, clip_each_norm, clip_value
         self.gradient_norm = bool(gradient_norm)

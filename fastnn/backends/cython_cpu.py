@@ -5,7 +5,15 @@ from __future__ import annotations
 from fastnn.backends.compiled import CompiledBackend
 from fastnn.table import DTYPES
 from fastnn_ext import (
-    activations, elementwise, losses, matmul, normalization, optimizers, random, reductions, regularization,
+    activations,
+    elementwise,
+    losses,
+    matmul,
+    normalization,
+    optimizers,
+    random,
+    reductions,
+    regularization,
 )  # fmt: skip
 
 _MODULES = (

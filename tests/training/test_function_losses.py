@@ -164,3 +164,15 @@ def test_cannot_be_saved(tmp_path):
     with pytest.raises(TypeError, match=r"^loss: FunctionLoss cannot be saved: it is made of a function$"):
         model.save(tmp_path / "m.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pair_of_functions_is_a_loss_with_its_gradient(rng):
+    """The plain error, neither doubled nor averaged, as the gradient of the squared error."""
+    pair = (lambda p, t: fn.mean((p - t) ** 2), lambda dy, p, t, y: p - t)
+    x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
+    model = fn.Sequential([fn.Dense(2, use_bias=False)], dtype="float64", input_shape=(3,))
+    model.compile(fn.SGD(0.1), loss=pair)
+    (w,) = model.get_weights()
+    error = x @ w - y
+    assert model.train_step(x, y) == pytest.approx((error**2).mean(), rel=1e-13)
+    np.testing.assert_allclose(model.get_weights()[0], w - 0.1 * (x.T @ error), rtol=1e-12)
