@@ -13,7 +13,10 @@ Logs = dict[str, float]
 
 
 class Callback:
-    """Base class: override what is needed. A method that is not overridden costs nothing."""
+    """Base class: override what is needed. A method that is not overridden costs nothing.
+
+    The logs at a batch's end are its loss, the metrics of the epoch so far, and ``size``, the batch's rows.
+    """
 
     model: Sequential
     #: What `fit` was called with: epochs, rows, batches (a epoch).

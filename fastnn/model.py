@@ -235,7 +235,7 @@ class Sequential:
             parameters = self._states(program)
             prediction = self._forward(program, x, parameters, training=train)
             value = loss.record(prediction, y, weight)
-            measured = [metric.record(prediction, y) for metric in self.metrics]
+            measured = [metric.record(prediction, y, loss.threshold) for metric in self.metrics]
             penalized = value
             for penalty in self._record_penalties(parameters):  # of the parameters before the step, as the loss
                 penalized = penalized + penalty
@@ -405,13 +405,19 @@ class Sequential:
         targets = loss.targets(y, self.output_shape, self.dtype)
         training.same_length("evaluate", x, targets)
         w = training.weights("evaluate", sample_weight, len(x), self.dtype)
-        totals = np.zeros(1 + len(self.metrics))
+        totals: list[Any] = [0.0] * (1 + len(self.metrics))
         for start in range(0, len(x), CHUNK):
             rows = slice(start, start + CHUNK)
             program = self._supervised(len(x[rows]), targets, w is not None, train=False)
             values = self._replay(program, x[rows], targets[rows], None if w is None else w[rows])
-            totals += len(x[rows]) * np.array([v.item() for v in values])
-        return dict(zip(self.metric_names(), (totals / len(x)).tolist(), strict=True))
+            totals = training.add(totals, values, len(x[rows]))
+        return self.results(totals, len(x))
+
+    def results(self, totals: Sequence[Any], rows: int) -> dict[str, float]:
+        """What is reported, from the sums over rows of what a training or evaluation program measures."""
+        read = [float, *(metric.result for metric in self.metrics), float]  # the last is the gradients' norm
+        names = self.metric_names(training=len(totals) > 1 + len(self.metrics))
+        return {name: result(total / rows) for name, result, total in zip(names, read, totals, strict=False)}
 
     def metric_names(self, training: bool = False) -> list[str]:
         """What evaluation reports: "loss", then the metrics; and in training the gradients' norm if asked for."""

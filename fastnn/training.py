@@ -43,6 +43,14 @@ def weights(op: str, sample_weight: Any, rows: int, dtype: Any) -> np.ndarray | 
     return w
 
 
+def add(totals: Sequence[Any], values: Sequence[np.ndarray], rows: int) -> list[Any]:
+    """Sums over rows of what programs measure, with those of a batch added: floats, and float64 arrays."""
+    return [
+        total + rows * (value.item() if value.size == 1 else value.astype(np.float64))
+        for total, value in zip(totals, values, strict=True)
+    ]
+
+
 def _class_weights(class_weight: Any, y: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
     """Weights of rows from the weights of their classes."""
     labels = y
@@ -252,18 +260,19 @@ def _epoch(
     model: Sequential, loader: _Batches, epoch: int, shuffle: bool, watchers: CallbackList, guard: _Guard
 ) -> dict[str, float]:
     """One pass over the data; returns mean loss and metrics."""
-    names = model.metric_names(training=True)
-    totals, rows = [0.0] * len(names), 0
+    totals: list[Any] = [0.0] * len(model.metric_names(training=True))
+    rows = 0
     batches = loader.shuffled(generator(model.seed, _SHUFFLE, model.epochs_done)) if shuffle else loader
     guard.begin(epoch)
     for number, (x, y, w) in enumerate(batches):
-        values = [v.item() for v in model._step_on(x, y, w)]
-        guard.check(values[0], number)
+        values = model._step_on(x, y, w)
+        loss = values[0].item()
+        guard.check(loss, number)
         size = len(x)
         rows += size
-        totals = [t + size * v for t, v in zip(totals, values, strict=True)]
+        totals = add(totals, values, size)
         if watchers.watches_batches:
-            watchers.call("on_batch_end", number, {**dict(zip(names, values, strict=True)), "size": size})
+            watchers.call("on_batch_end", number, {**model.results(totals, rows), "loss": loss, "size": size})
     guard.end()
     model.epochs_done += 1
-    return {name: total / rows for name, total in zip(names, totals, strict=True)}
+    return model.results(totals, rows)

@@ -188,7 +188,7 @@ def test_own_metric(backend, rng):
     class Largest(fn.metrics.Metric):
         name = "largest"
 
-        def record(self, y_pred, y_true):
+        def record(self, y_pred, y_true, threshold):
             return fn.ops.mean((y_pred - y_true) ** 4.0)
 
     x, y = rng.normal(size=(5, 2)), rng.normal(size=(5, 2))
