@@ -19,14 +19,9 @@ from fastnn.checks import DataError
 from fastnn.config import print_aligned
 from fastnn.csv_table import parse_csv
 from fastnn.datasets import Dataset
-from fastnn.preprocessing import (
-    Preparation,
-    Standardizer,
-    choose_task,
-    encode_classes,
-    position_split,
-    random_split,
-)
+from fastnn.metrics import mean_absolute_error, mean_squared_error, r2_score
+from fastnn.preparation import Preparation, choose_task, encode_classes, position_split
+from fastnn.preprocessing import Standardizer, train_test_split
 
 #: Optimizers by name: class, default learning rate, further arguments.
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, float]]] = {
@@ -75,7 +70,12 @@ def train(args: Namespace) -> str | None:
         name, rows = ("test", test_rows) if len(test_rows) else ("training", train_rows)
         predicted = model.predict(x[rows])
         if outputs:
-            scores = regression_scores(outputs.inverse(predicted[:, 0]), y[rows])
+            known, found = y[rows], outputs.inverse_transform(predicted[:, 0])
+            scores = {
+                "MAE": mean_absolute_error(known, found),
+                "RMSE": mean_squared_error(known, found) ** 0.5,
+                "R2": r2_score(known, found),
+            }
         else:
             scores = {"accuracy": float(np.mean(predicted.argmax(axis=1) == y[rows]))}
         samples = model.optimizer.iterations / history.params["batches"] * history.params["rows"]
@@ -149,7 +149,11 @@ def _split(y: np.ndarray, classes: list[str] | None, args: Namespace) -> tuple[n
     """Row numbers to train on (in random order, since the last ones may be for validation) and to test on."""
     if args.train_rows is None and args.test_rows is None:
         fraction = 0.2 if args.test_split is None else args.test_split
-        return random_split(len(y), fraction, seed=args.seed, labels=None if classes is None else y)
+        rows = np.arange(len(y))
+        train_rows, test_rows = train_test_split(
+            rows, test_size=float(fraction), seed=args.seed, stratify=None if classes is None else y
+        )
+        return train_rows, test_rows
     if args.test_split is not None:
         raise DataError("--test-split excludes --train-rows and --test-rows")
     train_rows, test_rows = position_split(len(y), args.train_rows, args.test_rows)
@@ -184,17 +188,6 @@ def _describe(data: Dataset, classes: list[str] | None, args: Namespace) -> str:
     return line + f"regression of {data.y.min():g} to {data.y.max():g}{hint}"
 
 
-def regression_scores(predicted: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Mean absolute error, root of the mean squared error, and R2 = 1 - sum (y - p)^2 / sum (y - mean y)^2."""
-    error = predicted - y
-    spread = np.sum((y - y.mean()) ** 2)
-    return {
-        "MAE": float(np.mean(np.abs(error))),
-        "RMSE": float(np.sqrt(np.mean(error**2))),
-        "R2": float(1 - np.sum(error**2) / spread) if spread else float("nan"),
-    }
-
-
 # --- predict ---------------------------------------------------------------------------------------------
 
 
@@ -215,7 +208,7 @@ def predict(args: Namespace) -> None:
         probabilities = fn.ops.softmax(outputs) if args.probabilities else None
     header = ["prediction"]
     if classes is None:
-        lines = [[f"{value:.9g}"] for value in preparation.outputs.inverse(outputs[:, 0])]
+        lines = [[f"{value:.9g}"] for value in preparation.outputs.inverse_transform(outputs[:, 0])]
     else:
         lines = [[classes[k]] for k in outputs.argmax(axis=1)]
         if probabilities is not None:

@@ -21,7 +21,7 @@ LAYERS = (
     (
         "fastnn.callbacks", "fastnn.constraints", "fastnn.csv_table", "fastnn.data", "fastnn.datasets",
         "fastnn.initializers", "fastnn.layers", "fastnn.loss", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers",
-        "fastnn.preprocessing", "fastnn.registry", "fastnn.regularizers",
+        "fastnn.preparation", "fastnn.preprocessing", "fastnn.registry", "fastnn.regularizers",
     ),
     ("fastnn.frozen", "fastnn.model", "fastnn.saving", "fastnn.training"),
     ("fastnn.bench", "fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),

@@ -1,7 +1,6 @@
 """Readers of data files, and what is done to data before training."""
 
 import gzip
-import json
 import struct
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from fastnn import datasets
 from fastnn.checks import DataError
 from fastnn.csv_table import parse_csv
 from fastnn.datasets import Column, load, load_csv, load_digits, load_idx, load_npz, read_idx
-from fastnn.preprocessing import Standardizer, choose_task, encode_classes, position_split, random_split
+from fastnn.preparation import choose_task, encode_classes, position_split
+from fastnn.preprocessing import Standardizer
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -291,7 +290,7 @@ def test_any_bytes_are_read_or_refused(content):
         assert all(len(row) == len(table.header) for row in table.rows) and len(table.lines) == len(table.rows)
 
 
-# --- preprocessing ---------------------------------------------------------------------------------------
+# --- preparation ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -325,24 +324,7 @@ def test_encode_classes():
     assert encode_classes(np.array([True, False]))[1] == ["False", "True"]
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=300), st.floats(0, 0.99), st.integers(0, 10))
-def test_random_split(labels, fraction, seed):
-    labels = np.array(labels)
-    train, test = random_split(len(labels), fraction, seed=seed, labels=labels)
-    assert sorted([*train, *test]) == list(range(len(labels)))
-    assert abs(len(test) - fraction * len(labels)) < 1
-    for label in range(5):
-        share = (labels == label).sum() * fraction
-        assert abs((labels[test] == label).sum() - share) <= 1 + 1e-9
-    again = random_split(len(labels), fraction, seed=seed, labels=labels)
-    assert (again[0] == train).all() and (again[1] == test).all()
-
-
-def test_splits_refused():
-    for fraction in (1.0, -0.1, float("nan")):
-        with pytest.raises(ValueError, match="test split"):
-            random_split(10, fraction)
+def test_position_splits_refused():
     for rows in ((8, 3), (11, None), (None, 11), (-1, 2)):
         with pytest.raises(ValueError, match="cannot take"):
             position_split(10, *rows)
@@ -354,35 +336,3 @@ def test_splits_refused():
 def test_position_split(rows, expected):
     train, test = position_split(10, *rows)
     assert train.tolist() == list(range(expected[0])) and test.tolist() == list(range(10 - expected[1], 10))
-
-
-@settings(max_examples=50, deadline=None)
-@given(arrays(np.float64, st.tuples(st.integers(1, 20), st.integers(1, 5)), elements=st.floats(-1e6, 1e6)))
-def test_standardizer(x):
-    for common_std in (False, True):
-        scaler = Standardizer.fit(x, common_std=common_std)
-        z = scaler.transform(x, "float64")
-        assert np.isfinite(z).all() and (scaler.std > 0).all()
-        np.testing.assert_allclose(scaler.inverse(z), x, atol=1e-6)
-        again = Standardizer.from_dict(json.loads(json.dumps(scaler.to_dict())))
-        np.testing.assert_array_equal(again.transform(x, "float64"), z)
-    assert Standardizer.fit(x).transform(x).dtype == np.float32
-
-
-def test_constant_features_are_zero():
-    x = np.full((7, 2), 0.1)
-    x[:, 1] = np.arange(7)
-    for common_std in (False, True):
-        z = Standardizer.fit(x, common_std=common_std).transform(x)
-        np.testing.assert_allclose(z[:, 0], 0, atol=1e-6)
-    np.testing.assert_array_equal(Standardizer.fit(x[:, :1], common_std=True).std, 1)
-    np.testing.assert_allclose(Standardizer.fit(x).transform(x)[:, 1].std(), 1, rtol=1e-6)
-    offset = 1.7e9 + np.arange(4.0)[:, None]  # seconds since 1970: float32 would lose them all
-    expected = np.array([-1.5, -0.5, 0.5, 1.5]) / np.sqrt(1.25)
-    np.testing.assert_allclose(Standardizer.fit(offset).transform(offset)[:, 0], expected, rtol=1e-6)
-
-
-def test_standardizer_needs_values():
-    for x in (np.zeros((0, 2)), np.full((3, 1), np.nan)):
-        with refuses("no training rows|feature 0 has no value"):
-            Standardizer.fit(x)

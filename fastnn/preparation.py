@@ -1,4 +1,4 @@
-"""What happens to data between the file and the network: splits, standardisation, classes."""
+"""What the command does between the file and the network: which task, which rows, and what is saved of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.checks import DataError
 from fastnn.datasets import Column
+from fastnn.preprocessing import Standardizer
 
 #: Integers are class labels up to this number of different values, when an array of integers holds the target.
 MAX_CLASSES = 1000
@@ -43,25 +44,6 @@ def encode_classes(y: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return indices.astype(np.int64), names
 
 
-def random_split(
-    n: int, fraction: float, *, seed: int = 0, labels: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers to train on and to test on, both in random order.
-
-    With `labels` (n,) int the split is stratified: rows are sorted by class, shuffled within each, and the test
-    rows taken at even distances, so that every class gives its share to within one row.
-    """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"the test split must be at least 0 and below 1, got {fraction:g}")
-    generator = np.random.default_rng(seed)
-    rows = generator.permutation(n)
-    if labels is not None:
-        rows = rows[np.argsort(labels[rows], kind="stable")]
-    steps = np.floor(np.arange(n + 1) * fraction)
-    test = steps[1:] > steps[:-1]
-    return generator.permutation(rows[~test]), generator.permutation(rows[test])
-
-
 def position_split(n: int, train_rows: int | None, test_rows: int | None) -> tuple[np.ndarray, np.ndarray]:
     """The first `train_rows` to train on, the last `test_rows` to test on; one left out is all the other leaves."""
     train_rows = n - (test_rows or 0) if train_rows is None else train_rows
@@ -69,55 +51,6 @@ def position_split(n: int, train_rows: int | None, test_rows: int | None) -> tup
     if train_rows < 0 or test_rows < 0 or train_rows + test_rows > n:
         raise ValueError(f"cannot take {train_rows} rows to train and {test_rows} to test from {n} rows")
     return np.arange(train_rows), np.arange(n - test_rows, n)
-
-
-@dataclass(frozen=True)
-class Standardizer:
-    """z = (x - mean) / std, feature by feature; a missing value (NaN) becomes 0, the mean.
-
-    `mean` and `std` are float64 and broadcast against rows. Features without spread have std 1.
-    """
-
-    mean: np.ndarray
-    std: np.ndarray
-
-    @classmethod
-    def fit(cls, x: np.ndarray, *, common_std: bool = False) -> Standardizer:
-        """Statistics of the rows `x` (rows, features) or (rows,), missing values left out.
-
-        `common_std` is for images: pixels share one unit, so they share one std. With one std per pixel, a pixel
-        that is inked in one image of thousands would weigh as much as one in the middle (MNIST, 8,000 images:
-        96.3% of the test images right with a std per pixel, 97.0% with a common one).
-        """
-        if not len(x) or np.isnan(x).all(axis=0).any():
-            empty = np.flatnonzero(np.isnan(x).all(axis=0))
-            raise DataError(f"feature {empty[0]} has no value in the training rows" if len(x) else "no training rows")
-        mean = np.nanmean(x, axis=0, dtype=np.float64)
-        variance = np.nanmean(np.square(x - mean), axis=None if common_std else 0, dtype=np.float64)
-        # Rounding of the mean leaves a constant column a variance of about 1e-32 times its square.
-        constant = np.nanmax(x, axis=0) == np.nanmin(x, axis=0)
-        if common_std:
-            constant = constant.all()
-        return cls(mean, np.where(constant | (variance == 0), 1.0, np.sqrt(variance)))
-
-    def transform(self, x: np.ndarray, dtype: str = "float32") -> np.ndarray:
-        """Standardised rows, in `dtype`."""
-        z = np.subtract(x, self.mean)  # in float64: a large offset must not cost digits
-        z /= self.std
-        return np.nan_to_num(z, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf).astype(dtype)
-
-    def inverse(self, z: np.ndarray) -> np.ndarray:
-        """Rows in their own units, float64."""
-        return z * self.std + self.mean
-
-    def to_dict(self) -> dict[str, list[float] | float]:
-        """As JSON-able lists; floats survive JSON exactly."""
-        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
-
-    @classmethod
-    def from_dict(cls, statistics: dict[str, list[float] | float]) -> Standardizer:
-        """The inverse of `to_dict`."""
-        return cls(np.asarray(statistics["mean"], np.float64), np.asarray(statistics["std"], np.float64))
 
 
 @dataclass(frozen=True)
