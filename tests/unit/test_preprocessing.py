@@ -110,7 +110,7 @@ def test_constant_features_are_zero():
 
 def test_standardizer_needs_values():
     for x in (np.zeros((0, 2)), np.full((3, 1), np.nan)):
-        with pytest.raises(fn.DataError, match="no training rows|feature 0 has no value"):
+        with pytest.raises(fn.DataError, match=r"no training rows|feature 0 has no value"):
             Standardizer.fit(x)
     with pytest.raises(fn.DtypeError, match=r"^Standardizer: X: expected numbers, got <U1$"):
         Standardizer.fit([["a"]])
