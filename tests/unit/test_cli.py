@@ -79,7 +79,7 @@ def test_digits(digits_model):
     assert values["epochs"] == "40 of 40" and values["backend"] == "cython" and values["saved"] == str(path)
     assert {"ISA", "threads"} <= set(values)
     assert "digits: 1797 rows, 64 features, classification, 10 classes" in result.stdout
-    assert "1438 rows to train on, 359 to test on" in result.stdout
+    assert "1437 rows to train on, 360 to test on" in result.stdout
 
 
 def test_predict_digits(digits_model, tmp_path):
@@ -177,11 +177,11 @@ def test_npz_and_idx(tmp_path):
 def test_options(optimizer):
     result = fastnn(
         "train", "digits", "--optimizer", optimizer, "--layers", "32", "--activation", "gelu", "--dropout", "0.1",
-        "--epochs", 15, "--batch-size", 50, "--validation-split", "0.1", "--test-split", "0.3", "--seed", 1,
+        "--epochs", 25, "--batch-size", 50, "--validation-split", "0.1", "--test-split", "0.3", "--seed", 1,
         "--precision", "float64", "--backend", "cython", "--threads", 1,
     )  # fmt: skip
     assert float(report(result)["test accuracy"]) > 0.9
-    assert report(result)["threads"] == "1" and report(result)["epochs"] == "15 of 15"
+    assert report(result)["threads"] == "1" and report(result)["epochs"] == "25 of 25"
 
 
 def test_quiet_and_without_test_rows():
