@@ -34,7 +34,7 @@ _NAMES = {
 }  # fmt: skip
 _MODULES = (
     "autodiff", "backends", "callbacks", "checks", "constraints", "datasets", "initializers", "layers", "losses",
-    "metrics", "ops", "optimizers", "program", "regularizers", "table",
+    "metrics", "ops", "optimizers", "plots", "preprocessing", "program", "regularizers", "table",
 )  # fmt: skip
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

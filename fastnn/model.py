@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import autodiff, backends, checks, initializers, layers, losses, ops, optimizers, saving, training
+from fastnn import (
+    autodiff, backends, checks, initializers, inspection, layers, losses, ops, optimizers, saving, training,
+)  # fmt: skip
 from fastnn.frozen import RESULT, Frozen
 from fastnn.metrics import REGISTRY as METRICS
 from fastnn.metrics import Metric
@@ -204,12 +206,17 @@ class Sequential:
         return program
 
     def _forward(self, program: Program, x: Tensor, parameters: list[Tensor], training: bool) -> Tensor:
-        """Record all layers."""
-        rest = list(parameters)
+        """Record all layers; returns the last one's output."""
+        return self._forward_each(x, parameters, training)[-1]
+
+    def _forward_each(self, x: Tensor, parameters: list[Tensor], training: bool) -> list[Tensor]:
+        """Record all layers; returns each one's output."""
+        rest, outputs = list(parameters), []
         for number, (layer, own) in enumerate(zip(self.layers, self._parameters, strict=True)):
             context = layers.Context(training, self.seed, number, self._step)
             x = layer.call(x, [rest.pop(0) for _ in own], context)
-        return x
+            outputs.append(x)
+        return outputs
 
     def _states(self, program: Program) -> list[Tensor]:
         """The parameters as tensors of a program."""
@@ -431,6 +438,14 @@ class Sequential:
         self._built()
         checks.integer("freeze", "batch_size", batch_size, 1)
         return Frozen(self, batch_size)
+
+    def layer_outputs(self, X: Any) -> dict[str, np.ndarray]:
+        """Each layer's output for rows X, by the layer's name; see `fastnn.inspection.layer_outputs`."""
+        return inspection.layer_outputs(self, X)
+
+    def gradients(self, X: Any, y: Any, of: str = "parameters") -> dict[str, np.ndarray]:
+        """The loss's gradients by parameters or layers' outputs; see `fastnn.inspection.gradients`."""
+        return inspection.gradients(self, X, y, of)
 
     # --- parameters --------------------------------------------------------------------------------------
 

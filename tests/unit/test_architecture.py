@@ -23,7 +23,7 @@ LAYERS = (
         "fastnn.initializers", "fastnn.layers", "fastnn.loss", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers",
         "fastnn.preparation", "fastnn.preprocessing", "fastnn.registry", "fastnn.regularizers",
     ),
-    ("fastnn.frozen", "fastnn.model", "fastnn.saving", "fastnn.training"),
+    ("fastnn.frozen", "fastnn.inspection", "fastnn.model", "fastnn.plots", "fastnn.saving", "fastnn.training"),
     ("fastnn.bench", "fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

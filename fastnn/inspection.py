@@ -1,0 +1,82 @@
+"""What happens inside a model: the outputs of its layers, and the gradients that reach them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import autodiff, checks, training
+from fastnn.program import Program, Tensor
+
+if TYPE_CHECKING:
+    from fastnn.model import Sequential
+
+
+def layer_outputs(model: Sequential, X: Any) -> dict[str, np.ndarray]:
+    """Each layer's output for rows X, as in `predict`.
+
+    Parameters
+    ----------
+    model : Sequential
+    X : array_like of shape (rows, ...)
+
+    Returns
+    -------
+    dict of str to array of shape (rows, ...)
+        By the layers' names, in their order.
+    """
+    x = model._rows(X, "layer_outputs")
+
+    def record(program: Program) -> None:
+        rows = program.input("x", x.shape, model.dtype)
+        for tensor in model._forward_each(rows, model._states(program), training=False):
+            program.output(tensor)
+
+    found = model._replay(model._program(("layer_outputs", len(x)), record), x)
+    return dict(zip(model.layer_names, found, strict=True))
+
+
+def gradients(model: Sequential, X: Any, y: Any, of: str = "parameters") -> dict[str, np.ndarray]:
+    """Gradients of the loss on rows X and targets y, without regularizers' penalties; nothing is trained.
+
+    The layers behave as in `evaluate`: there is no dropout.
+
+    Parameters
+    ----------
+    model : Sequential
+        Compiled.
+    X : array_like of shape (rows, ...)
+    y : array_like
+        Targets, as the loss takes them.
+    of : {"parameters", "outputs"}
+        Differentiate by the parameters, or by each layer's output.
+
+    Returns
+    -------
+    dict of str to array
+        By the parameters' names, or the layers' names, in their order.
+    """
+    checks.option("gradients", "of", of, ("parameters", "outputs"))
+    _, loss = model._compiled()
+    x = model._rows(X, "gradients")
+    targets = loss.targets(y, model.output_shape, model.dtype)
+    training.same_length("gradients", x, targets)
+
+    def record(program: Program) -> None:
+        rows = program.input("x", x.shape, model.dtype)
+        actual = program.input("y", targets.shape, targets.dtype)
+        parameters = model._states(program)
+        outputs = model._forward_each(rows, parameters, training=False)
+        wrt = parameters if of == "parameters" else outputs
+        found = autodiff.gradients(loss.record(outputs[-1], actual), wrt)
+        for tensor, gradient in zip(wrt, found, strict=True):
+            program.output(_zeros(tensor) if gradient is None else gradient.reshape(tensor.shape))
+
+    key = ("gradients", of, len(x), targets.shape[1:], targets.dtype)
+    names = model.parameter_names() if of == "parameters" else model.layer_names
+    return dict(zip(names, model._replay(model._program(key, record), x, targets), strict=True))
+
+
+def _zeros(tensor: Tensor) -> Tensor:
+    return tensor.program.constant(np.zeros(tensor.shape, tensor.dtype))
