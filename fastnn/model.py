@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from fastnn import (
-    autodiff, backends, checks, initializers, inspection, layers, losses, ops, optimizers, saving, training,
+    autodiff,
+    backends,
+    checks,
+    initializers,
+    inspection,
+    layers,
+    losses,
+    ops,
+    optimizers,
+    saving,
+    training,
 )  # fmt: skip
 from fastnn.frozen import RESULT, Frozen
 from fastnn.metrics import REGISTRY as METRICS
