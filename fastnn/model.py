@@ -174,7 +174,8 @@ class Sequential:
             `fastnn.losses.FunctionLoss`; a pair of functions is one with a gradient of its own, see
             `fastnn.custom_gradient`.
         metrics : sequence of str or Metric
-            Reported besides the loss: "accuracy", "mse", "mae".
+            Reported besides the loss: "accuracy", "top_k_accuracy", "precision", "recall", "f1", "r2", "mse", "mae", or
+            objects of `fastnn.metrics`.
         clip_norm : float, optional
             Scale gradients so that their common norm is at most this (Pascanu, Mikolov and Bengio 2013).
         clip_each_norm : float, optional
