@@ -22,7 +22,7 @@ from fastnn import (
     optimizers,
     saving,
     training,
-)  # fmt: skip
+)
 from fastnn.frozen import RESULT, Frozen
 from fastnn.metrics import REGISTRY as METRICS
 from fastnn.metrics import Metric

@@ -218,6 +218,7 @@ def test_k_fold_as_in_scikit_learn(n, splits):
     assert sorted(np.concatenate(shuffled)) == list(range(n))
 
 
+@pytest.mark.filterwarnings("ignore:The least populated class")
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_stratified_k_fold_as_in_scikit_learn(shuffle, rng):
     peer = pytest.importorskip("sklearn.model_selection").StratifiedKFold
