@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import autodiff, checks, training
+from fastnn import autodiff, checks, ops, training
 from fastnn.program import Program, Tensor
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def layer_outputs(model: Sequential, X: Any) -> dict[str, np.ndarray]:
 
 
 def gradients(model: Sequential, X: Any, y: Any, of: str = "parameters") -> dict[str, np.ndarray]:
-    """Gradients of the loss on rows X and targets y, without regularizers' penalties; nothing is trained.
+    """Gradients of the loss on rows X and targets y, without regularizers' penalties; nothing is changed.
 
-    The layers behave as in `evaluate`: there is no dropout.
+    The layers behave as in the next training step: batch normalisation takes the batch's own statistics, and dropout
+    that step's mask.
 
     Parameters
     ----------
@@ -55,10 +56,10 @@ def gradients(model: Sequential, X: Any, y: Any, of: str = "parameters") -> dict
     Returns
     -------
     dict of str to array
-        By the parameters' names, or the layers' names, in their order.
+        By the trainable parameters' names, or the layers' names, in their order.
     """
     checks.option("gradients", "of", of, ("parameters", "outputs"))
-    _, loss = model._compiled()
+    optimizer, loss = model._compiled()
     x = model._rows(X, "gradients")
     targets = loss.targets(y, model.output_shape, model.dtype)
     training.same_length("gradients", x, targets)
@@ -66,16 +67,20 @@ def gradients(model: Sequential, X: Any, y: Any, of: str = "parameters") -> dict
     def record(program: Program) -> None:
         rows = program.input("x", x.shape, model.dtype)
         actual = program.input("y", targets.shape, targets.dtype)
-        parameters = model._states(program)
-        outputs = model._forward_each(rows, parameters, training=False)
-        wrt = parameters if of == "parameters" else outputs
+        # Layers update moving averages in training: copies of them.
+        pairs = list(zip(model._flat_parameters(), model._states(program), strict=True))
+        parameters = [state if p.trainable else ops.linear(state) for p, state in pairs]
+        outputs = model._forward_each(rows, parameters, training=True)
+        wrt = [state for p, state in pairs if p.trainable] if of == "parameters" else outputs
         found = autodiff.gradients(loss.record(outputs[-1], actual), wrt)
         for tensor, gradient in zip(wrt, found, strict=True):
             program.output(_zeros(tensor) if gradient is None else gradient.reshape(tensor.shape))
 
-    key = ("gradients", of, len(x), targets.shape[1:], targets.dtype)
-    names = model.parameter_names() if of == "parameters" else model.layer_names
-    return dict(zip(names, model._replay(model._program(key, record), x, targets), strict=True))
+    trainable = [name for name, p in zip(model.parameter_names(), model._flat_parameters(), strict=True) if p.trainable]
+    program = model._program(("gradients", of, len(x), targets.shape[1:], targets.dtype), record)
+    model._step.value = (optimizer.iterations + 1) % 2**32
+    found = model._replay(program, x, targets)
+    return dict(zip(trainable if of == "parameters" else model.layer_names, found, strict=True))
 
 
 def _zeros(tensor: Tensor) -> Tensor:

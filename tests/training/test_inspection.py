@@ -22,7 +22,7 @@ def test_layer_outputs(backend, dtype, rng):
 
 
 def test_gradients_by_parameters(backend, rng):
-    model, (x, y) = make(backend, dropout=0.5), data(rng, 9)
+    model, (x, y) = make(backend), data(rng, 9)
     before, found = bits(model), model.gradients(x, y)
     assert list(found) == model.parameter_names() and bits(model) == before
     weights = model.get_weights()
@@ -39,13 +39,30 @@ def test_gradients_by_parameters(backend, rng):
 
 
 def test_gradients_by_outputs(backend, rng):
-    model, (x, y) = make(backend, dropout=0.5), data(rng, 9)
+    model, (x, y) = make(backend), data(rng, 9)
     found, outputs = model.gradients(x, y, of="outputs"), model.layer_outputs(x)
     w3 = model.get_weights()[4]
     last = model.loss.gradient(outputs["dense_3"], y)
     assert np.allclose(found["dense_3"], last) and np.allclose(found["dense_2"], last @ w3.T)
-    assert np.array_equal(found["dropout_1"], found["dense_1"])
     assert np.allclose(model.gradients(x, y)["dense_3.kernel"], outputs["dense_2"].T @ last)
+
+
+def test_gradients_are_those_of_the_next_step(backend, rng):
+    """With dropout and the batch's own statistics; descent at rate 1 subtracts them. Moving averages stay."""
+    layers = [fn.Dense(8, "tanh"), fn.BatchNormalization(), fn.Dropout(0.5), fn.Dense(3)]
+    model, (x, y) = fn.Sequential(layers, dtype="float64", backend=backend, input_shape=(6,)), data(rng, 20)
+    model.compile(fn.SGD(1.0), "cross_entropy")
+    names = model.parameter_names()
+    for _ in range(2):
+        before, found = model.get_weights(), model.gradients(x, y)
+        outputs = model.gradients(x, y, of="outputs")
+        assert np.mean(outputs["batchnormalization_1"] == 0) > 0.3 and (outputs["dropout_1"] != 0).all()
+        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+        model.train_step(x, y)
+        changes = {name: a - b for name, a, b in zip(names, before, model.get_weights(), strict=True)}
+        assert list(found) == [name for name in names if "moving" not in name] and len(found) == len(names) - 2
+        for name, gradient in found.items():
+            assert np.allclose(gradient, changes[name], atol=1e-12)
 
 
 def test_targets_of_both_kinds(rng):
