@@ -16,7 +16,7 @@ _NAMES = {
     "fastnn.checks": ("DataError", "DtypeError", "LayoutError", "ShapeError", "UnsupportedOp"),
     "fastnn.model": ("Sequential",),
     "fastnn.saving": ("FileError", "load"),
-    "fastnn.training": ("NonFiniteLoss",),
+    "fastnn.guard": ("NonFiniteLoss",),
     "fastnn.layers": ("Activation", "BatchNormalization", "Dense", "Dropout", "Flatten", "LayerNormalization"),
     "fastnn.regularizers": ("L1", "L1L2", "L2"),
     "fastnn.constraints": ("MaxNorm",),
@@ -25,7 +25,10 @@ _NAMES = {
         "BinaryCrossEntropy", "CrossEntropy", "Hinge", "Huber", "KLDivergence", "LogCosh", "MeanAbsoluteError",
         "MeanSquaredError", "Poisson", "SquaredHinge",
     ),
-    "fastnn.callbacks": ("Callback", "History"),
+    "fastnn.callbacks": (
+        "CSVLogger", "Callback", "Convergence", "EarlyStopping", "History", "LambdaCallback",
+        "LearningRateScheduler", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard",
+    ),
     "fastnn.config": ("config_report", "show_config"),
     "fastnn.ops": (
         "add", "broadcast_to", "cos", "divide", "exp", "log", "matmul", "maximum", "mean", "multiply", "negative",

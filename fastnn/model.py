@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import (
     autodiff,
     backends,
+    batches,
     checks,
     initializers,
     inspection,
@@ -61,6 +62,10 @@ class Sequential:
         Their kinds and numbers, such as ``dense_1``.
     extra : dict
         Whatever was given to `save` as `extra`.
+    epochs_done : int
+        Epochs that the latest `fit` has finished, those before its `initial_epoch` included.
+    stop_training : bool
+        Set by a callback, ends `fit` after the epoch.
     """
 
     def __init__(
@@ -90,6 +95,8 @@ class Sequential:
         self.gradient_norm = False
         self.input_shape: tuple[int, ...] | None = None
         self.epochs_done = 0
+        self.stop_training = False
+        self._callback_states: list[tuple[str, dict[str, Any]]] = []
         self._backend_name = backend
         self._step = Slot("dropout_step", 0)
         self._programs: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
@@ -337,19 +344,20 @@ class Sequential:
         return self.input_shape
 
     def _rows(self, x: Any, what: str) -> np.ndarray:
-        """Input data as an array of the model's dtype."""
+        """Input data as an array that can be converted to the model's dtype, of which a mapped file must not be."""
         array = np.asarray(x)
         if array.ndim == 0:
             checks.fail(checks.ShapeError, what, "X", "at least one dimension", array.shape)
         self._built(array)
         if array.shape[1:] != self._input():
             checks.fail(checks.ShapeError, what, "X", f"rows of shape {self._input()}", array.shape)
-        return checks.host_array(what, "X", array, self.dtype)
+        checks.host_array(what, "X", array[:0], self.dtype)
+        return array
 
     # --- training ----------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, **options: Any) -> training.History:
-        """Train on rows X and targets y; see `fastnn.training.fit` for the options."""
+    def fit(self, X: Any, y: Any = None, **options: Any) -> training.History:
+        """Train on rows X and targets y, or on a stream of batches X; see `fastnn.training.fit` for the options."""
         return training.fit(self, X, y, **options)
 
     def train_step(self, xb: Any, yb: Any, sample_weight: Any = None) -> float:
@@ -361,10 +369,10 @@ class Sequential:
             The loss before the step.
         """
         _, loss = self._compiled()
-        x = self._rows(xb, "train_step")
+        x = checks.host_array("train_step", "X", self._rows(xb, "train_step"), self.dtype)
         y = loss.targets(yb, self.output_shape, self.dtype)
-        w = training.weights("train_step", sample_weight, len(x), self.dtype)
-        training.same_length("train_step", x, y)
+        w = batches.weights("train_step", sample_weight, len(x), self.dtype)
+        batches.same_length("train_step", x, y)
         return self._step_on(x, y, w)[0].item()
 
     def _step_on(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> tuple[Any, ...]:
@@ -402,7 +410,7 @@ class Sequential:
         else:
             checks.output("predict", RESULT, out, shape, self.dtype, [x])
         for start in range(0, len(x), CHUNK):
-            piece = x[start : start + CHUNK]
+            piece = checks.host_array("predict", "X", x[start : start + CHUNK], self.dtype)
             program = self._inference(len(piece))
             if self.backend.device:
                 out[start : start + CHUNK] = self._replay(program, piece)[0]
@@ -419,16 +427,17 @@ class Sequential:
             "loss" and the metrics' names.
         """
         _, loss = self._compiled()
-        x = self._rows(X, "evaluate")
-        targets = loss.targets(y, self.output_shape, self.dtype)
-        training.same_length("evaluate", x, targets)
-        w = training.weights("evaluate", sample_weight, len(x), self.dtype)
+        x, y = self._rows(X, "evaluate"), y if isinstance(y, np.ndarray) else np.asarray(y)
+        batches.same_length("evaluate", x, y)
+        w = batches.weights("evaluate", sample_weight, len(x), self.dtype)
         totals: list[Any] = [0.0] * (1 + len(self.metrics))
         for start in range(0, len(x), CHUNK):
             rows = slice(start, start + CHUNK)
-            program = self._supervised(len(x[rows]), targets, w is not None, train=False)
-            values = self._replay(program, x[rows], targets[rows], None if w is None else w[rows])
-            totals = training.add(totals, values, len(x[rows]))
+            piece = checks.host_array("evaluate", "X", x[rows], self.dtype)
+            targets = loss.targets(y[rows], self.output_shape, self.dtype)
+            program = self._supervised(len(piece), targets, w is not None, train=False)
+            values = self._replay(program, piece, targets, None if w is None else w[rows])
+            totals = training.add(totals, values, len(piece))
         return self.results(totals, len(x))
 
     def results(self, totals: Sequence[Any], rows: int) -> dict[str, float]:

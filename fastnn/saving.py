@@ -36,7 +36,8 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
         Built.
     path : Path
     include_optimizer : bool
-        Also the optimizer's moments and the counters behind all random numbers, so that training goes on bit for bit.
+        Also the optimizer's moments, the counter behind all random numbers and, within `fit`, the callbacks' states, so
+        that training goes on bit for bit.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -68,10 +69,17 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
             model._allocate_moments()
             for i, moment in enumerate(model._moments):
                 tensors[f"optimizer.{i}"] = np.array(model.backend.to_host(moment))
-    try:
-        text = json.dumps(config, default=_number)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"save: extra: expected JSON-able values, got {error}") from error
+            config["callbacks"] = []
+            for i, (name, state) in enumerate(model._callback_states):
+                arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+                config["callbacks"].append([name, {k: v for k, v in state.items() if k not in arrays}, list(arrays)])
+                tensors |= {f"callback.{i}.{key}": np.ascontiguousarray(value) for key, value in arrays.items()}
+    for key, what in (("callbacks", "a callback's state"), ("extra", "extra")):
+        try:
+            json.dumps(config.get(key), default=_number)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"save: {what}: expected JSON-able values, got {error}") from error
+    text = json.dumps(config, default=_number)
     _write(path, to_bytes(tensors, {"fastnn": text, "crc32": str(_checksum(text, tensors))}))
 
 
@@ -180,6 +188,10 @@ def _restored(config: dict[str, Any], tensors: dict[str, np.ndarray], backend: s
         model.compile(**config["compile"])
     if "iterations" in config:
         _restore_optimizer(model, config["iterations"], tensors)
+        model._callback_states = [
+            (name, {**state, **{key: tensors[f"callback.{i}.{key}"] for key in arrays}})
+            for i, (name, state, arrays) in enumerate(config.get("callbacks", ()))
+        ]
     return model
 
 

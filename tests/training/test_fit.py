@@ -21,7 +21,7 @@ def test_history(backend, rng):
     assert history.epoch == [0, 1, 2, 3] and not history.interrupted and history.model is model
     assert history.history["loss"][-1] < history.history["loss"][0]
     assert history.history["val_loss"][-1] == model.evaluate(x[:20], y[:20])["loss"]
-    assert history.params == {"epochs": 4, "rows": 50, "batches": 4}
+    assert history.params == {"epochs": 4, "initial_epoch": 0, "rows": 50, "batches": 4}
 
 
 def test_no_epochs(rng):

@@ -23,12 +23,15 @@ LAYERS = (
         "fastnn.initializers", "fastnn.layers", "fastnn.loss", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers",
         "fastnn.preparation", "fastnn.preprocessing", "fastnn.registry", "fastnn.regularizers",
     ),
-    ("fastnn.frozen", "fastnn.inspection", "fastnn.model", "fastnn.plots", "fastnn.saving", "fastnn.training"),
+    (
+        "fastnn.batches", "fastnn.frozen", "fastnn.guard", "fastnn.inspection", "fastnn.model", "fastnn.plots",
+        "fastnn.saving", "fastnn.training",
+    ),
     ("fastnn.bench", "fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 #: Imported inside the functions that need them, so that `import fastnn` does not.
-WHEN_USED = {"safetensors", "tqdm", "numba", "numba_cuda", "matplotlib"}
+WHEN_USED = {"safetensors", "tqdm", "numba", "numba_cuda", "matplotlib", "tensorboardX"}
 
 
 def level(module: str) -> int:
