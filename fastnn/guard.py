@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 _SMALLER = "A smaller learning rate or clip_norm may help."
 #: What turned non-finite first: how it is told, and what may help.
 _CAUSES = {
-    "gradient": ("the gradient of {layer} became infinite or NaN, though the loss was finite,", _SMALLER),
-    "parameters": ("the step left infinite or NaN parameters in {layer}", _SMALLER),
+    "gradient": ("the gradient of layer {layer!r} became infinite or NaN (the loss was finite)", _SMALLER),
+    "parameters": ("parameters of layer {layer!r} became infinite or NaN (the gradient was finite)", _SMALLER),
     "activation": (
-        "the loss became {loss}: so did the output of {layer}",
-        "Scaled inputs, smaller initial weights, a smaller learning rate or clip_norm may help.",
+        "the loss became {loss} (so did the output of layer {layer!r})",
+        "A smaller learning rate, clip_norm, scaled inputs or smaller initial weights may help.",
     ),
     "loss": (
-        "the loss became {loss}, though the outputs of all layers were finite,",
-        "Look for a logarithm of 0 or less, a division by 0 or an overflow in the loss; "
-        "scaled targets, a smaller learning rate or clip_norm may help.",
+        "the loss became {loss} (the outputs of all layers were finite)",
+        "A smaller learning rate, clip_norm or scaled targets may help, "
+        "unless the loss takes the logarithm of 0 or less, or divides by 0.",
     ),
 }
 
@@ -104,7 +104,7 @@ class Guard:
         epoch, snapshot = self.good or self._latest
         self.model._restore(snapshot)
         what, remedy = _CAUSES[found.cause]
-        what = what.format(layer=f"layer {found.layer!r}", loss=loss)
+        what = what.format(layer=found.layer, loss=loss)
         raise NonFiniteLoss(
             f"fit: {what} in epoch {self.epoch + 1}, batch {found.batch + 1}; "
             f"the model was set back to the beginning of epoch {epoch + 1}. {remedy}",

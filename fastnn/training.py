@@ -224,10 +224,10 @@ def _epoch(
 ) -> dict[str, float]:
     """One pass over the data; returns mean loss and metrics."""
     totals: list[Any] = [0.0] * len(model.metric_names(training=True))
-    rows, number = 0, -1
+    rows, number, stride = 0, -1, loader.stride
     guard.begin(epoch)
     for number, (x, y, w) in enumerate(loader.epoch()):
-        if number % loader.stride == 0:
+        if number % stride == 0:
             guard.keep(number)
         values = model._step_on(x, y, w)
         loss = values[0].item()

@@ -58,3 +58,13 @@ class Recorder(fn.Callback):
 
     def on_train_end(self):
         self.calls.append((self.name, "train end"))
+
+
+class Says(fn.Callback):
+    """Puts given numbers into the logs, one an epoch."""
+
+    def __init__(self, name, values):
+        self.name, self.values = name, values
+
+    def on_epoch_end(self, epoch, logs):
+        logs[self.name] = self.values[epoch]

@@ -68,6 +68,44 @@ def test_an_error_in_a_callback_comes_out(rng):
     assert calls[-1] == ("a", "train end")
 
 
+def test_each_that_began_is_ended(rng):
+    """In order, whatever the others do; the first error comes out."""
+    calls = []
+
+    class Fails(fn.Callback):
+        def on_train_end(self):
+            calls.append("failed")
+            raise KeyError("mine")
+
+    class BeginsBadly(Recorder):
+        def on_train_begin(self):
+            raise ValueError("no begin")
+
+    model = make(metrics=["accuracy"])
+    with pytest.raises(KeyError, match="mine"):
+        fit(model, *data(rng), callbacks=[Recorder(calls, "a"), Fails(), Recorder(calls, "b")])
+    assert calls[-3:] == [("a", "train end"), "failed", ("b", "train end")]
+    calls.clear()
+    with pytest.raises(ValueError, match="no begin"):
+        fit(model, *data(rng), callbacks=[Recorder(calls, "a"), BeginsBadly(calls, "b"), Recorder(calls, "c")])
+    assert calls == [("a", "train begin"), ("a", "train end")]
+
+
+def test_functions_as_callbacks(rng):
+    calls = []
+    notes = fn.LambdaCallback(
+        on_train_begin=lambda: calls.append("begin"),
+        on_epoch_begin=lambda epoch: calls.append(epoch),
+        on_batch_end=lambda batch, logs: calls.append(logs["size"]),
+        on_epoch_end=lambda epoch, logs: calls.append(sorted(logs)),
+        on_train_end=lambda: calls.append("end"),
+    )
+    fit(make(), *data(rng, 20), callbacks=[notes])
+    assert calls == ["begin", 0, 16, 4, ["loss"], "end"]
+    watchers = fn.callbacks.CallbackList([fn.LambdaCallback(on_epoch_end=print)], None, {})
+    assert not watchers.watches_batches
+
+
 @pytest.mark.parametrize("wrong", [fn.Callback, print, None])
 def test_only_callbacks_are_callbacks(wrong, rng):
     with pytest.raises(TypeError, match=r"^fit: callbacks: expected Callback objects, got "):
@@ -114,6 +152,43 @@ def test_progress_on_a_terminal():
     assert "epoch 3/3" in last and "100%" in last
     assert "loss=" in last and "accuracy=" in last and "samples/s" in last
     assert output == b""
+
+
+def test_the_running_loss_within_the_first_epoch(monkeypatch):
+    """At most a few times a second."""
+    bar = fn.callbacks.ProgressBar()
+    bar.params = {"epochs": 2, "initial_epoch": 0, "rows": 40}
+    clock = iter([0.0, 0.1, 0.3, 0.3, 0.4, 0.5])
+    monkeypatch.setattr(fn.callbacks.progress.time, "monotonic", lambda: next(clock))
+    bar.on_train_begin()
+    shown = []
+    bar._bar.close()
+    monkeypatch.setattr(bar, "_show", shown.append)
+    for batch, loss in enumerate([4.0, 2.0, 9.0]):
+        bar.on_batch_end(batch, {"loss": loss, "size": 10})
+    assert shown == [{"loss": 3.0}]
+    bar.on_epoch_end(0, {"loss": 5.0})
+    bar.on_batch_end(0, {"loss": 1.0, "size": 10})
+    assert shown == [{"loss": 3.0}, {"loss": 5.0}]
+
+
+def test_lines(rng, capfd):
+    x, y = data(rng)
+    history = make().fit(x, y, epochs=3, initial_epoch=1, validation_split=0.2, verbose=2).history
+    output, error = capfd.readouterr()
+    assert error == ""
+    lines = output.splitlines()
+    assert len(lines) == 2
+    for epoch, line in enumerate(lines, 1):
+        head, seconds, loss, val_loss = line.split(" - ")
+        assert head == f"epoch {epoch + 1}/3" and seconds.endswith(" s") and float(seconds[:-2]) >= 0
+        assert loss == f"loss: {history['loss'][epoch - 1]:.4g}"
+        assert val_loss == f"val_loss: {history['val_loss'][epoch - 1]:.4g}"
+
+
+def test_wrong_verbose(rng):
+    with pytest.raises(ValueError, match=r"^fit: verbose: expected one of 0, 1, 2, got 'yes'$"):
+        make().fit(*data(rng), verbose="yes")
 
 
 def test_no_progress_when_not_asked_for():
