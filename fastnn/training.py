@@ -191,13 +191,13 @@ def _run(
     """Train for these epochs."""
     optimizer, _ = model._compiled()
     goes_on = epochs.start > 0 and epochs.start == model.epochs_done
-    states, model._callback_states = model._callback_states if goes_on else [], []
+    model._callback_states = model._callback_states if goes_on else []
     model.stop_training = False
     model.epochs_done = epochs.start
     guard = Guard(model, loader)
     with watchers.training():
         try:
-            watchers.restore(states)
+            watchers.restore(model._callback_states)
             for epoch in epochs:
                 if model.stop_training:
                     break

@@ -53,10 +53,10 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self) -> None:
         self.best: float | None = None
-        self._due: Path | None = None
+        self._fields: dict[str, Any] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self._due = None
+        self._fields = None
         if (epoch + 1) % self.every:
             return
         if self.save_best_only:
@@ -64,23 +64,26 @@ class ModelCheckpoint(Callback):
             if not self._monitor.better(value, self.best):
                 return
             self.best = value
-        fields = {**logs, "epoch": epoch + 1}
-        try:
-            self._due = Path(self.path.format(**fields))
-        except (KeyError, IndexError, ValueError) as error:
-            expected = "a text whose fields are among " + ", ".join(fields)
-            checks.fail(ValueError, "ModelCheckpoint", "path", expected, f"{self.path!r} ({error})")
+        self._fields = {**logs, "epoch": epoch + 1}
 
     def after_epoch(self, epoch: int, logs: Logs) -> None:
-        if self._due is not None:
-            self._due.parent.mkdir(parents=True, exist_ok=True)
-            self.model.save(self._due, include_optimizer=self.include_optimizer)
+        if self._fields is None:
+            return
+        try:
+            path = Path(self.path.format(**self._fields))
+        except (KeyError, IndexError, ValueError) as error:
+            expected = "a text whose fields are among " + ", ".join(self._fields)
+            checks.fail(ValueError, "ModelCheckpoint", "path", expected, f"{self.path!r} ({error})")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.model.save(path, include_optimizer=self.include_optimizer)
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "fields": self._fields}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
+        self.best, self._fields = state["best"], state["fields"]
+        # Of several checkpoints of an epoch, the run may have ended between this one's file and the other's.
+        self.after_epoch(self.model.epochs_done - 1, {})
 
 
 class CSVLogger(Callback):
