@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 #: Rows (x), targets (y) and sample weights or None (w) of a step.
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]
-#: Bytes looked at together when data are checked: they stay in the cache, and a file larger than memory can be read.
-PIECE = 2**20
+#: Elements checked together: in float64 1 MiB, which stays in the cache, and of a file larger than memory a part.
+PIECE = 2**17
 
 
 def same_length(op: str, x: np.ndarray, y: np.ndarray) -> None:
@@ -80,7 +80,7 @@ def finite(op: str, name: str, array: np.ndarray, ready: Callable[[np.ndarray], 
     """Refuse NaN and infinities, in the array or in what `ready` makes of its rows, naming the first row with one."""
     if array.ndim == 0 or (ready is None and array.dtype.kind != "f"):
         return
-    rows = max(1, PIECE * len(array) // max(array.nbytes, 1))
+    rows = max(1, PIECE * len(array) // max(array.size, 1))
     for start in range(0, len(array), rows):
         piece = array[start : start + rows] if ready is None else ready(array[start : start + rows])
         if piece.dtype.kind == "f" and not np.isfinite(piece).all():
@@ -102,7 +102,8 @@ def data(model: Sequential, op: str, X: Any, y: Any) -> tuple[np.ndarray, np.nda
         same_length(op, x, y)
         finite(op, "y", y)
     if mapped(x):
-        finite(op, "X", x, lambda piece: checks.host_array(op, "X", piece, model.dtype))
+        if x.dtype.kind == "f":
+            finite(op, "X", x, lambda piece: checks.host_array(op, "X", piece, model.dtype))
     else:
         x = checks.host_array(op, "X", x, model.dtype)
         finite(op, "X", x)

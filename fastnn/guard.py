@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _SMALLER = "A smaller learning rate or clip_norm may help."
 #: What turned non-finite first: how it is told, and what may help.
 _CAUSES = {
+    None: ("the loss became {loss}", _SMALLER),
     "gradient": ("the gradient of layer {layer!r} became infinite or NaN (the loss was finite)", _SMALLER),
     "parameters": ("parameters of layer {layer!r} became infinite or NaN (the gradient was finite)", _SMALLER),
     "activation": (
@@ -39,12 +40,12 @@ class NonFiniteLoss(ArithmeticError):
         Where it began, counted from 0 as for callbacks.
     layer : str or None
         Name of the first layer concerned, in the model's order.
-    cause : {"gradient", "parameters", "activation", "loss"}
+    cause : {"gradient", "parameters", "activation", "loss"} or None
         What turned non-finite first: the gradient of a step; the parameters, by a step whose gradient was finite; the
-        output of a layer; or the loss of finite outputs.
+        output of a layer; or the loss of finite outputs. None if a callback changed the model within the epoch.
     """
 
-    def __init__(self, message: str, epoch: int, batch: int, layer: str | None, cause: str) -> None:
+    def __init__(self, message: str, epoch: int, batch: int, layer: str | None, cause: str | None) -> None:
         super().__init__(message)
         self.epoch, self.batch, self.layer, self.cause = epoch, batch, layer, cause
 
@@ -55,7 +56,7 @@ class NonFiniteLoss(ArithmeticError):
 class _Finding(NamedTuple):
     batch: int
     layer: str | None
-    cause: str
+    cause: str | None
 
 
 class Guard:
@@ -100,7 +101,7 @@ class Guard:
     def _fail(self, batch: int, loss: float) -> NoReturn:
         with np.errstate(all="ignore"):
             # A callback that changed the model within the epoch makes the steps come out differently.
-            found = self._search(batch) or _Finding(batch, None, "loss")
+            found = self._search(batch) or _Finding(batch, None, None)
         epoch, snapshot = self.good or self._latest
         self.model._restore(snapshot)
         what, remedy = _CAUSES[found.cause]

@@ -58,9 +58,12 @@ def test_random_bytes(path, rng):
 
 
 def test_truncated_files(path):
-    make().save(path, include_optimizer=True)
+    """At every length, and longer ones."""
+    model = fn.Sequential([fn.Dense(2)], input_shape=(3,))
+    model.compile("adam", "mse")
+    model.save(path, include_optimizer=True)
     whole = path.read_bytes()
-    for size in [*range(0, len(whole), 97), len(whole) - 1]:
+    for size in range(len(whole)):
         path.write_bytes(whole[:size])
         refused(path)
     path.write_bytes(whole + b"\0")
@@ -124,6 +127,8 @@ def test_configuration_that_is_no_json(path):
         (lambda c, t: t.pop("dense_2.kernel"), r"one without 'dense_2.kernel'$"),
         (lambda c, t: t.pop("optimizer.1"), r"one without 'optimizer.1'$"),
         (lambda c, t: c.pop("layers"), r"one without 'layers'$"),
+        (lambda c, t: c.update(callbacks=[["A", {}, ["w"]]]), r"one without 'callback.0.w'$"),
+        (lambda c, t: c.update(callbacks=3), r"one that fails: "),
         (lambda c, t: c["layers"].append({"name": "conv"}), r"one that fails: layer: expected one of .*, got 'conv'$"),
         (lambda c, t: c["layers"].append({"name": "dense", "size": 3}), r"one that fails: .*unexpected keyword"),
         (lambda c, t: c.update(layers=[]), r"one that fails: Sequential: layers: expected at least one layer"),
