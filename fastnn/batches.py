@@ -196,7 +196,7 @@ class Stream:
 
     #: Copies of these batches, and of as many before them, are kept.
     stride = 8
-    rows = None
+    rows: int | None = None
 
     def __init__(self, model: Sequential, source: Any, steps: int | None, class_weight: Any) -> None:
         self.batches = steps

@@ -344,7 +344,7 @@ class Sequential:
         return self.input_shape
 
     def _rows(self, x: Any, what: str) -> np.ndarray:
-        """Input data as an array that can be converted to the model's dtype, of which a mapped file must not be."""
+        """Input data as an array that can be converted to the model's dtype; a memory-mapped one stays one."""
         array = np.asarray(x)
         if array.ndim == 0:
             checks.fail(checks.ShapeError, what, "X", "at least one dimension", array.shape)

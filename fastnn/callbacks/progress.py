@@ -63,4 +63,5 @@ def shown(verbose: int) -> list[Callback]:
     """The callbacks for a `verbose`; there is no bar where standard error is not a terminal."""
     if verbose == 2:
         return [EpochLines()]
-    return [ProgressBar()] if verbose and sys.stderr is not None and sys.stderr.isatty() else []
+    terminal = getattr(sys.stderr, "isatty", bool)()  # there may be no standard error
+    return [ProgressBar()] if verbose and terminal else []

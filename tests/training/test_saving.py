@@ -258,6 +258,36 @@ def test_a_failed_save_leaves_the_old_file(function, error, path, rng, monkeypat
     assert bits(fn.load(path)) == bits(model)
 
 
+def test_a_disk_that_is_full(path, monkeypatch):
+    """After half of the bytes."""
+    model = dropping()
+    model.save(path)
+    kept, real = path.read_bytes(), os.fdopen
+
+    def fdopen(*args):
+        file = real(*args, buffering=0)
+        whole = file.write
+
+        class Full:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                file.close()
+
+            def write(self, data):
+                whole(data[: len(data) // 2])
+                raise OSError(28, "No space left on device")
+
+        return Full()
+
+    monkeypatch.setattr(saving.os, "fdopen", fdopen)
+    model.set_weights([w + 1 for w in model.get_weights()])
+    with pytest.raises(OSError, match="No space left"):
+        model.save(path)
+    assert path.read_bytes() == kept and os.listdir(path.parent) == [path.name]
+
+
 def test_the_new_file_is_written_to_disk_before_it_gets_its_name(path, monkeypatch):
     order = []
     for name in ("fsync", "replace"):
