@@ -47,6 +47,18 @@ def test_every_epochs_checkpoint_goes_on_bit_for_bit(backend, before, rng, tmp_p
             assert bits(fn.load(folder / "best")) == bits(best)
 
 
+def test_layers_with_statistics_and_penalties(rng, tmp_path):
+    x, y = data(rng)
+    layers = [fn.Dense(8, "relu", kernel_regularizer=fn.L1L2(1e-3, 1e-3)), fn.BatchNormalization(), fn.Dense(3)]
+    straight = fn.Sequential(layers)
+    straight.compile("adam", "cross_entropy", clip_value=0.5)
+    losses = fit(straight, x, y, epochs=4, callbacks=[fn.ModelCheckpoint(tmp_path / "{epoch}")]).history["loss"]
+    for epoch in (1, 2, 3):
+        model = fn.load(tmp_path / str(epoch))
+        assert fit(model, x, y, epochs=4, initial_epoch=model.epochs_done).history["loss"] == losses[epoch:]
+        assert everything(model) == everything(straight)
+
+
 CHILD = """
 import sys
 from pathlib import Path
