@@ -1,7 +1,8 @@
 """Layer and batch normalisation with their gradients.
 
 Threads share the rows where rows are normalised and blocks of COLUMNS columns where columns are, so that no sum is cut.
-Statistics and differences from the mean are float64: in float32 a mean far from 0 would swallow the spread around it.
+Statistics are float64, and the mean that is subtracted has its digits: in float32 one far from 0 would swallow the
+spread around it.
 """
 
 from cython cimport floating
@@ -13,6 +14,7 @@ from fastnn_ext.share cimport first
 
 cdef enum:
     COLUMNS = 32  # two cache lines of float32: half the width of a column sum, for twice the shares
+    WIDE = 256  # most columns summed together where the rows are read a second time
     ROWS = 64  # rows summed before they are added to the total
 
 
@@ -41,11 +43,14 @@ cdef inline void scale_row(
     bint scaled, bint shifted, const floating *x, const floating *gamma, const floating *beta, floating *y,
     double mean, double rstd, Py_ssize_t n
 ) noexcept nogil:
-    """y = (x - mean) rstd gamma + beta."""
+    """y = (x - mean) rstd gamma + beta, the mean in two parts: half the time of differences in float64."""
+    cdef floating high = <floating> mean
+    cdef floating low = <floating> (mean - high)
+    cdef floating scale = <floating> rstd
     cdef floating v
     cdef Py_ssize_t j
     for j in range(n):
-        v = <floating> ((x[j] - mean) * rstd)
+        v = ((x[j] - high) - low) * scale
         if scaled:
             v = v * gamma[j]
         if shifted:
@@ -86,14 +91,14 @@ cdef void layer_norm(
 
 cdef inline void row_gradient(
     bint scaled, const floating *dy, const floating *x, const floating *gamma, floating *dx,
-    double mean, double rstd, Py_ssize_t n
+    floating mean, floating rstd, Py_ssize_t n
 ) noexcept nogil:
-    """dx = rstd (g - average(g) - h average(g h)), g = dy gamma, h = (x - mean) rstd."""
+    """dx = rstd (g - average(g) - h average(g h)), g = dy gamma, h = (x - mean) rstd; only the sums are float64."""
     cdef double sums[LANES]
     cdef double products[LANES]
-    cdef double average = 0
-    cdef double slope = 0
-    cdef double g
+    cdef double sum = 0
+    cdef double product = 0
+    cdef floating g, average, slope
     cdef Py_ssize_t rest = n % LANES
     cdef Py_ssize_t i, j
     if n >= LANES:
@@ -102,20 +107,20 @@ cdef inline void row_gradient(
             products[j] = 0
         for i in range(0, n - rest, 32):
             for j in range(LANES):
-                g = <double> dy[i + j] * gamma[i + j] if scaled else dy[i + j]
+                g = dy[i + j] * gamma[i + j] if scaled else dy[i + j]
                 sums[j] += g
                 products[j] += g * ((x[i + j] - mean) * rstd)
-        average = lane_sum(sums)
-        slope = lane_sum(products)
+        sum = lane_sum(sums)
+        product = lane_sum(products)
     for j in range(n - rest, n):
-        g = <double> dy[j] * gamma[j] if scaled else dy[j]
-        average += g
-        slope += g * ((x[j] - mean) * rstd)
-    average /= n
-    slope /= n
+        g = dy[j] * gamma[j] if scaled else dy[j]
+        sum += g
+        product += g * ((x[j] - mean) * rstd)
+    average = <floating> (sum / n)
+    slope = <floating> (product / n)
     for j in range(n):
-        g = <double> dy[j] * gamma[j] if scaled else dy[j]
-        dx[j] = <floating> (rstd * (g - average - (x[j] - mean) * rstd * slope))
+        g = dy[j] * gamma[j] if scaled else dy[j]
+        dx[j] = rstd * (g - average - (x[j] - mean) * rstd * slope)
 
 
 cdef inline void sum_gradients(
@@ -123,8 +128,8 @@ cdef inline void sum_gradients(
     double *products, double *sums, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width
 ) noexcept nogil:
     """Sums over the rows of dy (rows,width) times (x - mean) rstd, and of dy. Statistics are by row or by column."""
-    cdef double product[COLUMNS]
-    cdef double block[COLUMNS]
+    cdef double product[WIDE]
+    cdef double block[WIDE]
     cdef double g, m, r
     cdef Py_ssize_t start, i, j
     for j in range(width):
@@ -163,8 +168,8 @@ cdef inline void layer_columns(
     floating **buffers, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t j, Py_ssize_t width
 ) noexcept nogil:
     """dgamma and dbeta of `width` columns from j on."""
-    cdef double products[COLUMNS]
-    cdef double sums[COLUMNS]
+    cdef double products[WIDE]
+    cdef double sums[WIDE]
     sum_gradients(
         True, <const floating *> &buffers[0][j], <const floating *> &buffers[1][j], <const floating *> buffers[3],
         <const floating *> buffers[4], products, sums, rows, n, width,
@@ -197,11 +202,9 @@ cdef void layer_norm_backward(
             else:
                 row_gradient(False, dy, x, gamma, dx, buffers[3][i], buffers[4][i], n)
     if buffers[6] != NULL or buffers[7] != NULL:
-        while j + COLUMNS <= stop:
-            layer_columns(buffers, rows, n, j, COLUMNS)
-            j += COLUMNS
-        if j < stop:
-            layer_columns(buffers, rows, n, j, stop - j)
+        while j < stop:
+            layer_columns(buffers, rows, n, j, min(<Py_ssize_t> WIDE, stop - j))
+            j += WIDE
 
 
 cdef inline void scale_columns(
