@@ -210,7 +210,7 @@ def test_penalty(dtype, backend, rng):
 
 
 def test_soft_threshold_minimises(dtype, backend, rng):
-    """The proximal step is the minimum of (q - p)^2 / 2 + t |q|: what is left of p - q is in t times |q|'s subgradient."""
+    """The proximal step minimises (q - p)^2 / 2 + t |q|: p - q is in t times the subgradient of |q|."""
     p = rng.standard_normal((33, 11)).astype(dtype)
     q, t = p.copy(), 0.05 * 8.0
     ops.soft_threshold(q, learning_rate=0.05, l1=8.0, backend=backend)
