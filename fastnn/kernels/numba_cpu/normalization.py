@@ -96,12 +96,10 @@ def layer_norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta, workspace, 
     if dgamma.size > 0 or dbeta.size > 0:
         numbers = doubles(workspace)
         products, sums = numbers[:c], numbers[c : 2 * c]
-        start, stop = share(c, part, parts)
-        for first in range(start, stop, BLOCK):
-            last = min(first + uint64(BLOCK), stop)
-            _gradient_sums(dy, x, mean, rstd, True, products, sums, first, last)
-            _store(products, dgamma, first, last)
-            _store(sums, dbeta, first, last)
+        first, last = share(c, part, parts)
+        _gradient_sums(dy, x, mean, rstd, True, products, sums, first, last)
+        _store(products, dgamma, first, last)
+        _store(sums, dbeta, first, last)
 
 
 @inlined
