@@ -20,7 +20,9 @@ _NAMES = {
     "fastnn.layers": ("Activation", "BatchNormalization", "Dense", "Dropout", "Flatten", "LayerNormalization"),
     "fastnn.regularizers": ("L1", "L1L2", "L2"),
     "fastnn.constraints": ("MaxNorm",),
-    "fastnn.optimizers": ("SGD", "Adam", "AdamW", "RMSprop"),
+    "fastnn.optimizers": (
+        "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "NAdam", "RAdam", "RMSprop",
+    ),
     "fastnn.losses": (
         "BinaryCrossEntropy", "CrossEntropy", "Hinge", "Huber", "KLDivergence", "LogCosh", "MeanAbsoluteError",
         "MeanSquaredError", "Poisson", "SquaredHinge",
@@ -37,7 +39,7 @@ _NAMES = {
 }  # fmt: skip
 _MODULES = (
     "autodiff", "backends", "callbacks", "checks", "constraints", "datasets", "initializers", "layers", "losses",
-    "metrics", "ops", "optimizers", "plots", "preprocessing", "program", "regularizers", "table",
+    "metrics", "ops", "optimizers", "plots", "preprocessing", "program", "regularizers", "schedules", "table",
 )  # fmt: skip
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -316,14 +316,15 @@ class Sequential:
         return norm
 
     def _allocate_moments(self) -> None:
-        """Memory for gradients and the optimizer's state, zero at first."""
+        """Memory for gradients, zero at first, and the optimizer's state."""
         optimizer, _ = self._compiled()
         zeros = np.zeros(self._trainable, self.dtype)
         if self._grads is None:
             self._grads = self.backend.to_device(zeros)
             self._slopes = self._views_of(self._grads)
         if not self._moments:
-            self._moments = [self.backend.to_device(zeros) for kept in optimizer.states() if kept]
+            start = np.full(self._trainable, optimizer.initial_state, self.dtype)
+            self._moments = [self.backend.to_device(start) for kept in optimizer.states() if kept]
 
     def _snapshot(self) -> tuple[list[np.ndarray], int]:
         """Copies of all that a training step changes: parameters, moments, step count."""

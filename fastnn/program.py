@@ -29,7 +29,7 @@ class Slot:
     """A number that programs read anew at every replay.
 
     Programs that use it add the places where they keep its copy; setting `value` writes to all of them, as long as
-    the programs live.
+    the programs live. A pickled or copied slot is used by no program yet.
     """
 
     def __init__(self, name: str, value: float) -> None:
@@ -54,6 +54,9 @@ class Slot:
         array[index] = self._value
         self._places = [place for place in self._places if place[0]() is not None]
         self._places.append((weakref.ref(array), index))
+
+    def __reduce__(self) -> tuple[type[Slot], tuple[str, float]]:
+        return Slot, (self.name, self._value)
 
     def __repr__(self) -> str:
         return f"Slot({self.name}={self._value:g})"

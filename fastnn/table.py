@@ -304,13 +304,26 @@ def _rows() -> list[Op]:
         # Optimizer updates, one pass over flat parameters.
         Op(
             "sgd_update", "optimizers", "p(n)!, g(n), velocity(n)?! ->",
-            {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
-            Tolerance(8, "array"), "6*n", differentiable=False,
+            {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "dampening": 0.0},
+            Tolerance(8, "array"), "7*n", differentiable=False,
         ),
         Op(
             "rmsprop_update", "optimizers", "p(n)!, g(n), square_avg(n)!, velocity(n)?!, grad_avg(n)?! ->",
-            {"learning_rate": 0.01, "rho": 0.99, "epsilon": 1e-8, "momentum": 0.0, "weight_decay": 0.0},
-            Tolerance(8, "array"), "12*n", differentiable=False,
+            {
+                "learning_rate": 0.01, "rho": 0.99, "epsilon": 1e-8, "momentum": 0.0, "nesterov": False,
+                "weight_decay": 0.0,
+            },
+            Tolerance(8, "array"), "14*n", differentiable=False,
+        ),
+        Op(
+            "adagrad_update", "optimizers", "p(n)!, g(n), square_sum(n)! ->",
+            {"learning_rate": 0.01, "lr_decay": 0.0, "epsilon": 1e-10, "weight_decay": 0.0, "step": 1},
+            Tolerance(8, "array"), "9*n", differentiable=False,
+        ),
+        Op(
+            "adadelta_update", "optimizers", "p(n)!, g(n), square_avg(n)!, delta_avg(n)! ->",
+            {"learning_rate": 1.0, "rho": 0.9, "epsilon": 1e-6, "weight_decay": 0.0},
+            Tolerance(8, "array"), "18*n", differentiable=False,
         ),
         Op(
             "adam_update", "optimizers", "p(n)!, g(n), m(n)!, v(n)!, v_max(n)?! ->",
@@ -319,6 +332,34 @@ def _rows() -> list[Op]:
                 "decoupled": False, "bias_correction": True, "step": 1,
             },
             Tolerance(8, "array"), "15*n", differentiable=False,
+        ),
+        Op(
+            "adamax_update", "optimizers", "p(n)!, g(n), m(n)!, u(n)! ->",
+            {
+                "learning_rate": 2e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0, "step": 1,
+            },
+            Tolerance(8, "array"), "12*n", differentiable=False,
+        ),
+        Op(
+            "nadam_update", "optimizers", "p(n)!, g(n), m(n)!, v(n)! ->",
+            {
+                "learning_rate": 2e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0,
+                "decoupled": False, "momentum_decay": 4e-3, "momentum_product": 0.9 * (1 - 0.5 * 0.96**4e-3), "step": 1,
+            },
+            Tolerance(8, "array"), "17*n", differentiable=False,
+        ),
+        Op(
+            "radam_update", "optimizers", "p(n)!, g(n), m(n)!, v(n)! ->",
+            {
+                "learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0,
+                "decoupled": False, "step": 1,
+            },
+            Tolerance(8, "array"), "14*n", differentiable=False,
+        ),
+        Op(
+            "lion_update", "optimizers", "p(n)!, g(n), m(n)! ->",
+            {"learning_rate": 1e-4, "beta_1": 0.9, "beta_2": 0.99, "weight_decay": 0.0},
+            Tolerance(8, "array"), "11*n", differentiable=False,
         ),
     ]  # fmt: skip
     cost = {"linear": "n", "relu": "n", "leaky_relu": "2*n", "gelu": "45*n"}

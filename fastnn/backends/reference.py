@@ -532,15 +532,18 @@ def _sparse(cross_entropy):
 # --- optimizers ------------------------------------------------------------------------------------------
 
 
-def sgd_update(p, g, velocity, *, learning_rate, momentum, nesterov, weight_decay):
-    g = g + p.dtype.type(weight_decay) * p
+def sgd_update(p, g, velocity, *, learning_rate, momentum, nesterov, weight_decay, dampening):
+    cast = p.dtype.type
+    g = g + cast(weight_decay) * p
     if velocity is not None:
-        velocity[...] = p.dtype.type(momentum) * velocity + g
-        g = g + p.dtype.type(momentum) * velocity if nesterov else velocity
-    p -= p.dtype.type(learning_rate) * g
+        velocity[...] = cast(momentum) * velocity + cast(1 - dampening) * g
+        g = g + cast(momentum) * velocity if nesterov else velocity
+    p -= cast(learning_rate) * g
 
 
-def rmsprop_update(p, g, square_avg, velocity, grad_avg, *, learning_rate, rho, epsilon, momentum, weight_decay):
+def rmsprop_update(
+    p, g, square_avg, velocity, grad_avg, *, learning_rate, rho, epsilon, momentum, nesterov, weight_decay
+):
     """`velocity` is present with momentum, `grad_avg` when centred (Graves 2013); epsilon outside the root."""
     cast = p.dtype.type
     g = g + cast(weight_decay) * p
@@ -552,8 +555,34 @@ def rmsprop_update(p, g, square_avg, velocity, grad_avg, *, learning_rate, rho, 
     step = g / (np.sqrt(second) + cast(epsilon))
     if velocity is not None:
         velocity[...] = cast(momentum) * velocity + step
-        step = velocity
+        step = cast(momentum) * velocity + step if nesterov else velocity
     p -= cast(learning_rate) * step
+
+
+def adagrad_update(p, g, square_sum, *, learning_rate, lr_decay, epsilon, weight_decay, step):
+    """Duchi, Hazan and Singer 2011; epsilon outside the root."""
+    cast = p.dtype.type
+    g = g + cast(weight_decay) * p
+    square_sum += g * g
+    p -= cast(learning_rate / (1 + (step - 1) * lr_decay)) * g / (np.sqrt(square_sum) + cast(epsilon))
+
+
+def adadelta_update(p, g, square_avg, delta_avg, *, learning_rate, rho, epsilon, weight_decay):
+    """Zeiler 2012; epsilon inside the roots."""
+    cast = p.dtype.type
+    g = g + cast(weight_decay) * p
+    square_avg += cast(1 - rho) * (g * g - square_avg)
+    delta = np.sqrt(delta_avg + cast(epsilon)) / np.sqrt(square_avg + cast(epsilon)) * g
+    delta_avg += cast(1 - rho) * (delta * delta - delta_avg)
+    p -= cast(learning_rate) * delta
+
+
+def _with_decay(p, g, learning_rate, weight_decay, decoupled):
+    """The gradient with the decay's; decoupled decay shrinks the parameters instead."""
+    if decoupled:
+        p *= p.dtype.type(1 - learning_rate * weight_decay)
+        return g
+    return g + p.dtype.type(weight_decay) * p
 
 
 def adam_update(
@@ -561,10 +590,7 @@ def adam_update(
 ):
     """Kingma and Ba 2015; `decoupled` is AdamW (Loshchilov and Hutter 2019); `v_max` present is AMSGrad."""
     cast = p.dtype.type
-    if decoupled:
-        p *= cast(1 - learning_rate * weight_decay)
-    else:
-        g = g + cast(weight_decay) * p
+    g = _with_decay(p, g, learning_rate, weight_decay, decoupled)
     m += cast(1 - beta_1) * (g - m)
     v += cast(1 - beta_2) * (g * g - v)
     second = v
@@ -575,6 +601,62 @@ def adam_update(
     correction_2 = 1 - beta_2**step if bias_correction else 1.0
     denominator = np.sqrt(second) * cast(correction_2**-0.5) + cast(epsilon)
     p -= cast(learning_rate / correction_1) * m / denominator
+
+
+def adamax_update(p, g, m, u, *, learning_rate, beta_1, beta_2, epsilon, weight_decay, step):
+    """Kingma and Ba 2015, section 7.1; epsilon is added to the gradient's size."""
+    cast = p.dtype.type
+    g = g + cast(weight_decay) * p
+    m += cast(1 - beta_1) * (g - m)
+    np.maximum(cast(beta_2) * u, np.abs(g) + cast(epsilon), out=u)
+    p -= cast(learning_rate / (1 - beta_1**step)) * m / u
+
+
+def nadam_update(
+    p, g, m, v, *, learning_rate, beta_1, beta_2, epsilon, weight_decay, decoupled, momentum_decay, momentum_product,
+    step,
+):  # fmt: skip
+    """Dozat 2016; `momentum_product` is that of the momenta of all steps up to this one."""
+    cast = p.dtype.type
+    momentum, following = (beta_1 * (1 - 0.5 * 0.96 ** (t * momentum_decay)) for t in (step, step + 1))
+    g = _with_decay(p, g, learning_rate, weight_decay, decoupled)
+    m += cast(1 - beta_1) * (g - m)
+    v += cast(1 - beta_2) * (g * g - v)
+    rate_g = cast(learning_rate * (1 - momentum) / (1 - momentum_product))
+    rate_m = cast(learning_rate * following / (1 - momentum_product * following))
+    p -= (rate_g * g + rate_m * m) / (np.sqrt(v) * cast((1 - beta_2**step) ** -0.5) + cast(epsilon))
+
+
+def _rectification(beta_2, step):
+    """How far the variance of Adam's step allows it (Liu et al. 2020), times v's bias correction; None: not at all."""
+    longest = 2 / (1 - beta_2) - 1
+    correction = 1 - beta_2**step
+    length = longest - 2 * step * beta_2**step / correction
+    if length <= 5:
+        return None
+    ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+    return sqrt(ratio * correction)
+
+
+def radam_update(p, g, m, v, *, learning_rate, beta_1, beta_2, epsilon, weight_decay, decoupled, step):
+    """Liu et al. 2020; without rectification, in the first steps, momentum alone."""
+    cast = p.dtype.type
+    g = _with_decay(p, g, learning_rate, weight_decay, decoupled)
+    m += cast(1 - beta_1) * (g - m)
+    v += cast(1 - beta_2) * (g * g - v)
+    rate, rectification = learning_rate / (1 - beta_1**step), _rectification(beta_2, step)
+    if rectification is None:
+        p -= cast(rate) * m
+    else:
+        p -= cast(rate * rectification) * m / (np.sqrt(v) + cast(epsilon))
+
+
+def lion_update(p, g, m, *, learning_rate, beta_1, beta_2, weight_decay):
+    """Chen et al. 2023, algorithm 2; weight decay is decoupled."""
+    cast = p.dtype.type
+    direction = np.sign(m + cast(1 - beta_1) * (g - m))
+    p[...] = cast(1 - learning_rate * weight_decay) * p - cast(learning_rate) * direction
+    m += cast(1 - beta_2) * (g - m)
 
 
 KERNELS: dict[str, Callable[..., None]] = {
@@ -594,7 +676,9 @@ KERNELS: dict[str, Callable[..., None]] = {
     "categorical_cross_entropy": categorical_cross_entropy,
     "sparse_softmax_cross_entropy": _sparse(softmax_cross_entropy),
     "sparse_categorical_cross_entropy": _sparse(categorical_cross_entropy),
-    "sgd_update": sgd_update, "rmsprop_update": rmsprop_update, "adam_update": adam_update,
+    "sgd_update": sgd_update, "rmsprop_update": rmsprop_update, "adagrad_update": adagrad_update,
+    "adadelta_update": adadelta_update, "adam_update": adam_update, "adamax_update": adamax_update,
+    "nadam_update": nadam_update, "radam_update": radam_update, "lion_update": lion_update,
     "linear": linear, "linear_backward": linear_backward, "relu": relu, "relu_backward": relu_backward,
     "leaky_relu": leaky_relu, "leaky_relu_backward": leaky_relu_backward, "elu": elu, "elu_backward": elu_backward,
     "gelu": gelu, "gelu_backward": gelu_backward, "gelu_tanh": gelu_tanh,

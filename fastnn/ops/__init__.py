@@ -68,20 +68,31 @@ from fastnn.ops.normalization import (
     layer_norm,
     layer_norm_backward,
 )
-from fastnn.ops.optimizers import adam_update, rmsprop_update, sgd_update
+from fastnn.ops.optimizers import (
+    adadelta_update,
+    adagrad_update,
+    adam_update,
+    adamax_update,
+    lion_update,
+    nadam_update,
+    radam_update,
+    rmsprop_update,
+    sgd_update,
+)
 from fastnn.ops.random import dropout
 from fastnn.ops.reductions import argmax, clip_by_global_norm, count_equal, mean, norm, sum
 from fastnn.ops.regularization import clip_by_value, max_norm, penalty, soft_threshold
 from fastnn.ops.shapes import broadcast_to, reshape, transpose
 
 __all__ = [
-    "adam_update", "add", "affine", "apply", "argmax", "batch_norm", "batch_norm_backward", "batch_norm_inference",
-    "bias_add", "binary_cross_entropy", "broadcast_to", "categorical_cross_entropy", "clip_by_global_norm",
-    "clip_by_value", "cos", "count_equal", "dense", "dense_backward", "divide", "dropout", "elu", "elu_backward", "exp",
-    "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "hinge", "huber", "layer_norm", "layer_norm_backward",
-    "leaky_relu", "leaky_relu_backward", "linear", "linear_backward", "log", "log_cosh", "log_softmax",
-    "log_softmax_backward", "matmul", "max_norm", "maximum", "mean", "mean_absolute_error", "mean_squared_error",
-    "multiply", "negative", "norm", "penalty", "poisson", "power", "relu", "relu_backward", "reshape", "rmsprop_update",
+    "adadelta_update", "adagrad_update", "adam_update", "adamax_update", "add", "affine", "apply", "argmax",
+    "batch_norm", "batch_norm_backward", "batch_norm_inference", "bias_add", "binary_cross_entropy", "broadcast_to",
+    "categorical_cross_entropy", "clip_by_global_norm", "clip_by_value", "cos", "count_equal", "dense",
+    "dense_backward", "divide", "dropout", "elu", "elu_backward", "exp", "gelu", "gelu_backward", "gelu_tanh",
+    "gelu_tanh_backward", "hinge", "huber", "layer_norm", "layer_norm_backward", "leaky_relu", "leaky_relu_backward",
+    "linear", "linear_backward", "lion_update", "log", "log_cosh", "log_softmax", "log_softmax_backward", "matmul",
+    "max_norm", "maximum", "mean", "mean_absolute_error", "mean_squared_error", "multiply", "nadam_update", "negative",
+    "norm", "penalty", "poisson", "power", "radam_update", "relu", "relu_backward", "reshape", "rmsprop_update",
     "sgd_update", "sigmoid", "sigmoid_backward", "silu", "silu_backward", "sin", "soft_threshold", "softmax",
     "softmax_backward", "softmax_cross_entropy", "softplus", "softplus_backward", "sparse_categorical_cross_entropy",
     "sparse_softmax_cross_entropy", "sqrt", "squared_hinge", "subtract", "sum", "tanh", "tanh_backward", "transpose",

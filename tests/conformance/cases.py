@@ -38,7 +38,13 @@ VALUES = {
     "seed": (2**52 + 12_345, 2**32), "step": (3, 1000), "delta": (0.25, 10.0), "label_smoothing": (0.1, 1.0),
     "max_norm": (1e-3, 1e9), "learning_rate": (0.05,), "momentum": (0.9,), "weight_decay": (0.1,), "rho": (0.9,),
     "epsilon": (1e-5,), "beta_1": (0.8,), "beta_2": (0.95,), "l1": (0.3, 20.0), "l2": (0.05, 0.0),
-    "max_value": (0.25, 0.0),
+    "max_value": (0.25, 0.0), "dampening": (0.4,), "lr_decay": (0.01,), "momentum_decay": (0.05,),
+    "momentum_product": (0.3,),
+}  # fmt: skip
+
+#: Arguments that are positive wherever they occur.
+POSITIVE = {
+    "weight", "squared_norm", "square_avg", "square_sum", "delta_avg", "u", "v", "v_max", "moving_variance", "rstd",
 }  # fmt: skip
 
 #: Shapes of x, and how a copy looks at it: a permutation of the axes, or a shape to broadcast to.
@@ -177,7 +183,7 @@ def values(op: Op, name: str, shape: tuple[int, ...], dims: dict, params: dict, 
         return rng.integers(0, 3, shape).astype(float)  # ties
     if op.name in ("log", "sqrt") or (op.name, name) == ("power", "a"):
         return np.exp(3 * x)
-    if name in ("weight", "squared_norm", "square_avg", "v", "v_max", "moving_variance", "rstd"):
+    if name in POSITIVE:
         return 0.5 + rng.random(shape)
     if name == "grad_avg":  # the mean's square is at most the mean square
         return 0.5 * rng.random(shape)

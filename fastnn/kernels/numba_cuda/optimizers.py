@@ -14,20 +14,20 @@ from fastnn.kernels.numba_cuda.sizes import BLOCK
 
 
 @cuda.jit
-def sgd_update(p, g, velocity, rate, momentum, nesterov, decay):
+def sgd_update(p, g, velocity, rate, momentum, arriving, nesterov, decay):
     """Gradient descent with weight decay and, where there is a velocity (n), momentum (Sutskever et al. 2013)."""
     i = cuda.grid(1)
     if i < p.size:
         slope = g[i] + decay * p[i]
         if velocity.size > 0:
-            v = momentum * velocity[i] + slope
+            v = momentum * velocity[i] + arriving * slope
             velocity[i] = v
             slope = slope + momentum * v if nesterov else v
         p[i] -= rate * slope
 
 
 @cuda.jit
-def rmsprop_update(p, g, square_avg, velocity, grad_avg, rate, rest, epsilon, momentum, decay):
+def rmsprop_update(p, g, square_avg, velocity, grad_avg, nesterov, rate, rest, epsilon, momentum, decay):
     """Hinton's RMSprop; `velocity` (n) is there with momentum, `grad_avg` (n) when centred (Graves 2013)."""
     i = cuda.grid(1)
     if i < p.size:
@@ -40,9 +40,34 @@ def rmsprop_update(p, g, square_avg, velocity, grad_avg, rate, rest, epsilon, mo
             second = second - mean * mean
         step = slope / (sqrt(second) + epsilon)
         if velocity.size > 0:
-            step = momentum * velocity[i] + step
-            velocity[i] = step
+            v = momentum * velocity[i] + step
+            velocity[i] = v
+            step = step + momentum * v if nesterov else v
         p[i] -= rate * step
+
+
+@cuda.jit
+def adagrad_update(p, g, square_sum, rate, epsilon, decay):
+    """Duchi, Hazan and Singer 2011."""
+    i = cuda.grid(1)
+    if i < p.size:
+        slope = g[i] + decay * p[i]
+        total = square_sum[i] + slope * slope
+        square_sum[i] = total
+        p[i] -= rate * slope / (sqrt(total) + epsilon)
+
+
+@cuda.jit
+def adadelta_update(p, g, square_avg, delta_avg, rate, rest, epsilon, decay):
+    """Zeiler 2012."""
+    i = cuda.grid(1)
+    if i < p.size:
+        slope = g[i] + decay * p[i]
+        second = square_avg[i] + rest * (slope * slope - square_avg[i])
+        square_avg[i] = second
+        delta = sqrt(delta_avg[i] + epsilon) / sqrt(second + epsilon) * slope
+        delta_avg[i] += rest * (delta * delta - delta_avg[i])
+        p[i] -= rate * delta
 
 
 @cuda.jit
@@ -66,18 +91,94 @@ def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, decouple
         p[i] = value - rate * mean / (sqrt(second) * root + epsilon)
 
 
+@cuda.jit
+def adamax_update(p, g, m, u, rate, rest, keep, epsilon, decay):
+    """Kingma and Ba 2015, section 7.1."""
+    i = cuda.grid(1)
+    if i < p.size:
+        slope = g[i] + decay * p[i]
+        mean = m[i] + rest * (slope - m[i])
+        m[i] = mean
+        kept, largest = keep * u[i], abs(slope) + epsilon
+        # A NaN in either stays.
+        largest = largest if largest > kept or largest != largest else kept
+        u[i] = largest
+        p[i] -= rate * mean / largest
+
+
+@cuda.jit
+def nadam_update(p, g, m, v, rate_g, rate_m, rest_1, rest_2, root, epsilon, decoupled, shrink, decay):
+    """Dozat 2016."""
+    i = cuda.grid(1)
+    if i < p.size:
+        value, slope = p[i], g[i]
+        if decoupled:
+            value *= shrink
+        else:
+            slope += decay * value
+        mean = m[i] + rest_1 * (slope - m[i])
+        second = v[i] + rest_2 * (slope * slope - v[i])
+        m[i] = mean
+        v[i] = second
+        p[i] = value - (rate_g * slope + rate_m * mean) / (sqrt(second) * root + epsilon)
+
+
+@cuda.jit
+def radam_update(p, g, m, v, rectified, rate, rest_1, rest_2, epsilon, decoupled, shrink, decay):
+    """Liu et al. 2020; without rectification, in the first steps, momentum alone."""
+    i = cuda.grid(1)
+    if i < p.size:
+        value, slope = p[i], g[i]
+        if decoupled:
+            value *= shrink
+        else:
+            slope += decay * value
+        mean = m[i] + rest_1 * (slope - m[i])
+        second = v[i] + rest_2 * (slope * slope - v[i])
+        m[i] = mean
+        v[i] = second
+        p[i] = value - (rate * mean / (sqrt(second) + epsilon) if rectified else rate * mean)
+
+
+@cuda.jit
+def lion_update(p, g, m, rate, rest_1, rest_2, shrink):
+    """Chen et al. 2023."""
+    i = cuda.grid(1)
+    if i < p.size:
+        ahead = m[i] + rest_1 * (g[i] - m[i])
+        step = rate * ahead  # 0 and NaN stay
+        if ahead > 0:
+            step = rate
+        elif ahead < 0:
+            step = -rate
+        p[i] = shrink * p[i] - step
+        m[i] += rest_2 * (g[i] - m[i])
+
+
 def launch_sgd(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     cast = arrays[0].dtype.type
     rate, momentum, decay = (cast(params[k]) for k in ("learning_rate", "momentum", "weight_decay"))
-    nesterov = bool(params["nesterov"])
-    launch(sgd_update, blocks_for(dims["n"]), BLOCK, *arrays, rate, momentum, nesterov, decay)
+    arriving, nesterov = cast(1 - params["dampening"]), bool(params["nesterov"])
+    launch(sgd_update, blocks_for(dims["n"]), BLOCK, *arrays, rate, momentum, arriving, nesterov, decay)
 
 
 def launch_rmsprop(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     numbers = (
         params["learning_rate"], 1 - params["rho"], params["epsilon"], params["momentum"], params["weight_decay"],
     )  # fmt: skip
-    launch(rmsprop_update, blocks_for(dims["n"]), BLOCK, *arrays, *map(arrays[0].dtype.type, numbers))
+    numbers = map(arrays[0].dtype.type, numbers)
+    launch(rmsprop_update, blocks_for(dims["n"]), BLOCK, *arrays, bool(params["nesterov"]), *numbers)
+
+
+def launch_adagrad(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    rate = params["learning_rate"] / (1 + (params["step"] - 1) * params["lr_decay"])
+    numbers = map(arrays[0].dtype.type, (rate, params["epsilon"], params["weight_decay"]))
+    launch(adagrad_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers)
+
+
+def launch_adadelta(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    numbers = params["learning_rate"], 1 - params["rho"], params["epsilon"], params["weight_decay"]
+    launch(adadelta_update, blocks_for(dims["n"]), BLOCK, *arrays, *map(arrays[0].dtype.type, numbers))
 
 
 def launch_adam(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
@@ -91,5 +192,48 @@ def launch_adam(launch: Callable, arrays: list, workspace: Any, dims: dict, para
     launch(adam_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers, *weights)
 
 
-KERNELS = {"sgd_update": launch_sgd, "rmsprop_update": launch_rmsprop, "adam_update": launch_adam}
+def launch_adamax(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    beta_1, beta_2 = params["beta_1"], params["beta_2"]
+    rate = params["learning_rate"] / (1 - beta_1 ** params["step"])
+    numbers = rate, 1 - beta_1, beta_2, params["epsilon"], params["weight_decay"]
+    launch(adamax_update, blocks_for(dims["n"]), BLOCK, *arrays, *map(arrays[0].dtype.type, numbers))
+
+
+def launch_nadam(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    cast = arrays[0].dtype.type
+    rate, beta_1, beta_2, decay = (params[k] for k in ("learning_rate", "beta_1", "beta_2", "weight_decay"))
+    step, product = params["step"], params["momentum_product"]
+    momentum, following = (beta_1 * (1 - 0.5 * 0.96 ** (t * params["momentum_decay"])) for t in (step, step + 1))
+    rates = rate * (1 - momentum) / (1 - product), rate * following / (1 - product * following)
+    numbers = map(cast, (*rates, 1 - beta_1, 1 - beta_2, (1 - beta_2**step) ** -0.5, params["epsilon"]))
+    weights = bool(params["decoupled"]), cast(1 - rate * decay), cast(decay)
+    launch(nadam_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers, *weights)
+
+
+def launch_radam(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    cast = arrays[0].dtype.type
+    rate, beta_1, beta_2, decay = (params[k] for k in ("learning_rate", "beta_1", "beta_2", "weight_decay"))
+    decayed = beta_2 ** params["step"]
+    longest = 2 / (1 - beta_2) - 1
+    length = longest - 2 * params["step"] * decayed / (1 - decayed)
+    rectified, step_size = length > 5, rate / (1 - beta_1 ** params["step"])
+    if rectified:
+        ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        step_size *= (ratio * (1 - decayed)) ** 0.5
+    numbers = map(cast, (step_size, 1 - beta_1, 1 - beta_2, params["epsilon"]))
+    weights = bool(params["decoupled"]), cast(1 - rate * decay), cast(decay)
+    launch(radam_update, blocks_for(dims["n"]), BLOCK, *arrays, rectified, *numbers, *weights)
+
+
+def launch_lion(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    rate, beta_1, beta_2, decay = (params[k] for k in ("learning_rate", "beta_1", "beta_2", "weight_decay"))
+    numbers = map(arrays[0].dtype.type, (rate, 1 - beta_1, 1 - beta_2, 1 - rate * decay))
+    launch(lion_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers)
+
+
+KERNELS = {
+    "sgd_update": launch_sgd, "rmsprop_update": launch_rmsprop, "adagrad_update": launch_adagrad,
+    "adadelta_update": launch_adadelta, "adam_update": launch_adam, "adamax_update": launch_adamax,
+    "nadam_update": launch_nadam, "radam_update": launch_radam, "lion_update": launch_lion,
+}  # fmt: skip
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {}

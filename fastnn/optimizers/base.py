@@ -1,0 +1,152 @@
+"""What all optimizers share: learning rate, steps done, and the arrays kept between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn import checks, registry, schedules
+from fastnn.ops.dispatch import apply
+from fastnn.program import Slot, Tensor
+from fastnn.table import Argument
+
+#: A number, or a function of the number of steps done.
+LearningRate = float | Callable[[int], float]
+#: How error messages describe the arrays that an optimizer updates.
+_PARAMS = Argument("params", ("n",), updated=True)
+
+
+class Optimizer(registry.Configured):
+    """Base class.
+
+    A subclass names its op, the op's state arrays it uses and the parameters it fixes; `update` and `record` do the
+    rest. Optimizers can be pickled and copied: the copy goes on with the same bits.
+
+    Attributes
+    ----------
+    iterations : int
+        Steps done. It may be set; what depends on the step follows.
+    initial_state : float
+        What the state arrays hold before the first step.
+    """
+
+    op: str
+    initial_state = 0.0
+
+    def __init__(self, learning_rate: LearningRate | dict[str, Any], weight_decay: float) -> None:
+        self._check(weight_decay=weight_decay)
+        self._rate = Slot("learning_rate", 0)
+        self._step = Slot("step", 1)
+        self.weight_decay = weight_decay
+        self.iterations = 0
+        self._alone: list[list[np.ndarray | None]] | None = None
+        self.learning_rate = learning_rate
+
+    def _check(self, high: float = float("inf"), **numbers: float) -> None:
+        """Check that arguments lie in [0, high)."""
+        for argument, value in numbers.items():
+            checks.interval(type(self).__name__, argument, value, 0, high, "left")
+
+    @property
+    def learning_rate(self) -> LearningRate:
+        """A number or schedule (or a schedule's configuration); setting it takes effect at the next step."""
+        return self._rate.value if self._schedule is None else self._schedule
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate | dict[str, Any]) -> None:
+        if isinstance(value, dict):
+            value = schedules.REGISTRY.get(value)
+        self._set_rate(value(self.iterations) if callable(value) else value)
+        self._schedule = value if callable(value) else None
+
+    def _set_rate(self, value: float) -> None:
+        self._check(learning_rate=value)
+        self._rate.value = value
+
+    def config(self) -> dict[str, Any]:
+        config = super().config()
+        if isinstance(self._schedule, schedules.Schedule):
+            config["learning_rate"] = schedules.REGISTRY.describe(self._schedule)
+        return config
+
+    def states(self) -> tuple[bool, ...]:
+        """For each state argument of the op, whether this optimizer keeps it."""
+        raise NotImplementedError
+
+    def numbers(self) -> dict[str, Any]:
+        """The op's parameters other than the learning rate and the step."""
+        raise NotImplementedError
+
+    def advance(self) -> None:
+        """Go to the next step: count it, and set the slots that programs read."""
+        if self._schedule is not None:
+            self._set_rate(self._schedule(self.iterations))
+        self.iterations += 1
+        self._step.value = self.iterations
+
+    def record(self, p: Tensor, g: Tensor, states: Sequence[Tensor | None]) -> None:
+        """Record the update of flat parameters in a program."""
+        apply(self.op, p, g, *states, **self._params())
+
+    def _params(self) -> dict[str, Any]:
+        return {"learning_rate": self._rate, "weight_decay": self.weight_decay, **self.numbers()}
+
+    def update(self, params: Sequence[np.ndarray], grads: Sequence[Any]) -> None:
+        """One step, in place, on lists of arrays of the same shapes.
+
+        The arrays must be the same ones at every step: their moments are kept by position.
+
+        Parameters
+        ----------
+        params : sequence of array
+            C-contiguous float32 or float64 arrays, updated.
+        grads : sequence of array_like
+
+        Raises
+        ------
+        ShapeError
+            If the lists differ in length or shape.
+        DtypeError
+            If a parameter is neither float32 nor float64, or its gradient is of another dtype.
+        LayoutError
+            If a parameter cannot be written in place, or its gradient overlaps it.
+
+        Nothing is changed then.
+        """
+        name = type(self).__name__
+        if len(params) != len(grads):
+            checks.fail(checks.ShapeError, name, "grads", f"{len(params)} arrays", len(grads))
+        flat = [_flat_pair(name, p, g) for p, g in zip(params, grads, strict=True)]
+        if self._alone is None:
+            self._alone = [
+                [np.full_like(p, self.initial_state) if kept else None for kept in self.states()] for p, _ in flat
+            ]
+        self._check_known(params)
+        self.advance()
+        for (p, g), state in zip(flat, self._alone, strict=True):
+            apply(self.op, p, g, *state, **self._params())
+
+    def _check_known(self, params: Sequence[np.ndarray]) -> None:
+        """The arrays must fit the moments kept from earlier steps."""
+        assert self._alone is not None
+        if len(params) != len(self._alone):
+            checks.fail(checks.ShapeError, type(self).__name__, "params", f"{len(self._alone)} arrays", len(params))
+        for p, row in zip(params, self._alone, strict=True):
+            kept = next((s for s in row if s is not None), None)
+            if kept is not None and (kept.size != p.size or kept.dtype != p.dtype):
+                expected = f"{kept.size} elements of {kept.dtype} as in earlier steps"
+                checks.fail(checks.ShapeError, type(self).__name__, "params", expected, f"{p.size} of {p.dtype}")
+
+
+def _flat_pair(name: str, p: Any, g: Any) -> tuple[np.ndarray, np.ndarray]:
+    """One parameter, as a view, and its gradient, both flat and checked."""
+    dtype = checks.floating_dtype(name, [p], ["params"])
+    checks.updated(name, _PARAMS, p, dtype)
+    checks.floating_dtype(name, [p, g], ["params", "grads"])
+    if np.shape(g) != p.shape:
+        checks.fail(checks.ShapeError, name, "grads", f"shape {p.shape}", np.shape(g))
+    g = checks.host_array(name, "grads", g, dtype)
+    checks.apart(name, [p, g], ["params", "grads"])
+    return p.reshape(-1), g.reshape(-1)
