@@ -18,6 +18,7 @@ _NAMES = {
     "fastnn.saving": ("FileError", "load"),
     "fastnn.guard": ("NonFiniteLoss",),
     "fastnn.layers": ("Activation", "BatchNormalization", "Dense", "Dropout", "Flatten", "LayerNormalization"),
+    "fastnn.range_test": ("learning_rate_range_test",),
     "fastnn.regularizers": ("L1", "L1L2", "L2"),
     "fastnn.constraints": ("MaxNorm",),
     "fastnn.optimizers": (
