@@ -155,7 +155,7 @@ class NAdam(_Moments):
         product, factors = self._product.value, self._factors
         if factors != self.iterations - 1:  # they were set: the product is taken anew, in the same order
             product, factors = 1.0, 0
-        while factors < self.iterations and product:
+        while factors < self.iterations and 1 - product < 1:  # factors that change 1 - P_t no more are left out
             factors += 1
             product *= self.beta_1 * (1 - 0.5 * 0.96 ** (factors * self.momentum_decay))
         self._product.value, self._factors = product, self.iterations

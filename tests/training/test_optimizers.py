@@ -1,11 +1,15 @@
 """Optimizers alone, on lists of arrays."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
-from peers import OPTIMIZERS, ours, pytorchs
+from peers import OPTIMIZERS, float64_scalars, ours, peers
+from small import bits, data, fit, make
 
 import fastnn as fn
-from fastnn import optimizers
+from fastnn import optimizers, schedules
 
 SHAPES = ((7,), (3, 5), (), (2, 1, 4), (0,))
 
@@ -27,23 +31,26 @@ def quadratics(rng, dtype="float64"):
 
 
 def largest_error(found, expected):
-    return max(np.abs(f - e).max(initial=0) for f, e in zip(found, expected, strict=True))
+    """Relative to the largest element."""
+    errors = max(np.abs(f - e).max(initial=0) for f, e in zip(found, expected, strict=True))
+    return errors / max(np.abs(e).max(initial=0) for e in expected)
 
 
 @pytest.mark.parametrize("description", OPTIMIZERS)
 def test_quadratics_as_in_pytorch(backend, description, dtype, rng):
+    """Or as in the paper, where PyTorch has no such optimizer or option."""
     torch = pytest.importorskip("torch")
     params, gradients = quadratics(rng, dtype)
     theirs = [torch.tensor(p) for p in params]
-    optimizer, peer = ours(description), pytorchs(description, theirs)
-    with fn.use_backend(backend):
+    optimizer, peer = ours(description), peers(description, theirs)
+    with fn.use_backend(backend), float64_scalars():
         for _ in range(200):
             for t, g in zip(theirs, gradients([t.numpy() for t in theirs]), strict=True):
                 t.grad = torch.tensor(g)
             peer.step()
             optimizer.update(params, gradients(params))
+            assert largest_error(params, [t.numpy() for t in theirs]) <= {"float32": 1e-5, "float64": 1e-10}[dtype]
     assert optimizer.iterations == 200
-    assert largest_error(params, [t.numpy() for t in theirs]) <= {"float32": 2e-5, "float64": 1e-10}[dtype]
 
 
 @pytest.mark.parametrize("description", OPTIMIZERS)
@@ -109,21 +116,26 @@ def test_schedule_gets_the_number_of_steps_done():
     assert np.isclose(p[0], -(1 + 1 / 2 + 1 / 3 + 1 / 4), rtol=1e-15)
 
 
-@pytest.mark.parametrize("description", ["sgd, momentum", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize(
+    "description", [name for name in OPTIMIZERS if name.endswith(("weight decay", "decays", "decoupled", "adamw"))]
+)
 def test_schedule_as_in_pytorch(description, rng):
     torch = pytest.importorskip("torch")
     params, gradients = quadratics(rng)
     theirs = [torch.tensor(p) for p in params]
-    optimizer, peer = ours(description), pytorchs(description, theirs)
+    optimizer, peer = ours(description), peers(description, theirs)
+    if not isinstance(peer, torch.optim.Optimizer):
+        pytest.skip("PyTorch has no such optimizer")
     rate = optimizer.learning_rate
     optimizer.learning_rate = lambda step: rate * 0.97**step
     schedule = torch.optim.lr_scheduler.LambdaLR(peer, lambda step: 0.97**step)
-    for _ in range(50):
-        for t, g in zip(theirs, gradients([t.numpy() for t in theirs]), strict=True):
-            t.grad = torch.tensor(g)
-        peer.step()
-        schedule.step()
-        optimizer.update(params, gradients(params))
+    with float64_scalars():
+        for _ in range(50):
+            for t, g in zip(theirs, gradients([t.numpy() for t in theirs]), strict=True):
+                t.grad = torch.tensor(g)
+            peer.step()
+            schedule.step()
+            optimizer.update(params, gradients(params))
     assert largest_error(params, [t.numpy() for t in theirs]) <= 1e-10
 
 
@@ -169,6 +181,67 @@ def test_learning_rate_reaches_recorded_programs(backend, rng):
     model.train_step(x, y)
     assert not np.array_equal(before[0], model.get_weights()[0])
     assert list(model._programs.values()) == [program] and program.compile() is replay
+
+
+# --- copies, and counters that are set -------------------------------------------------------------------
+
+
+def steps(optimizer, params, gradients, count):
+    for _ in range(count):
+        optimizer.update(params, gradients(params))
+
+
+@pytest.mark.parametrize("description", OPTIMIZERS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["copy", "pickle"])
+def test_copies_go_on_with_the_same_bits(description, copied, rng):
+    params, gradients = quadratics(rng)
+    optimizer = ours(description)
+    optimizer.learning_rate = schedules.ExponentialDecay(optimizer.learning_rate, 10, 0.9)
+    steps(optimizer, params, gradients, 7)
+    again, others = copied(optimizer), copy.deepcopy(params)
+    assert again.iterations == 7 and again.config() == optimizer.config()
+    steps(optimizer, params, gradients, 8)
+    assert not all(np.array_equal(p, q) for p, q in zip(params, others, strict=True))
+    assert again.iterations == 7, "the copy shares the counter"
+    steps(again, others, gradients, 8)
+    assert all(p.tobytes() == q.tobytes() for p, q in zip(params, others, strict=True))
+
+
+def test_copies_do_not_reach_recorded_programs(rng):
+    """A model's optimizer is copied without the programs that read it."""
+    x, y = data(rng)
+    model, straight = make(optimizer=fn.NAdam()), make(optimizer=fn.NAdam())
+    fit(model, x, y)
+    other = pickle.loads(pickle.dumps(model.optimizer))
+    other.learning_rate = 0.0
+    fit(model, x, y)
+    fit(straight, x, y, epochs=2)
+    assert other.iterations == 4 and bits(model) == bits(straight)
+
+
+@pytest.mark.parametrize("description", OPTIMIZERS)
+def test_iterations_may_be_set(description, rng):
+    """What depends on the step follows, to the last bit: a checkpoint needs the arrays and the number alone."""
+    params, gradients = quadratics(rng)
+    optimizer = ours(description)
+    steps(optimizer, params, gradients, 20)
+    again, others = ours(description), copy.deepcopy(params)
+    again.iterations, again._alone = optimizer.iterations, copy.deepcopy(optimizer._alone)
+    steps(optimizer, params, gradients, 3)
+    steps(again, others, gradients, 3)
+    assert all(p.tobytes() == q.tobytes() for p, q in zip(params, others, strict=True))
+
+
+def test_momenta_of_many_steps():
+    """NAdam's product of momenta may be taken anew from any step, at once from a late one."""
+    p, optimizer = np.zeros(1), fn.NAdam()
+    optimizer.iterations = 10**15
+    optimizer.update([p], [np.ones(1)])
+    assert 1 - optimizer._product.value == 1 and np.isfinite(p).all()
+    optimizer.iterations = 2
+    optimizer.update([p], [np.ones(1)])
+    momenta = 0.9 * (1 - 0.5 * 0.96 ** (4e-3 * np.arange(1, 4)))
+    assert np.isclose(optimizer._product.value, momenta.prod(), rtol=1e-15)
 
 
 # --- what is refused -------------------------------------------------------------------------------------
@@ -256,10 +329,15 @@ def test_other_arrays_than_in_earlier_steps():
 
 
 NUMBERS = {
-    "SGD": ("learning_rate", "momentum", "weight_decay"),
+    "SGD": ("learning_rate", "momentum", "weight_decay", "dampening"),
     "RMSprop": ("learning_rate", "rho", "epsilon", "momentum", "weight_decay"),
-    "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"),
-    "AdamW": ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"),
+    "Adagrad": ("learning_rate", "lr_decay", "epsilon", "weight_decay", "initial_accumulator_value"),
+    "Adadelta": ("learning_rate", "rho", "epsilon", "weight_decay"),
+    "NAdam": ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay", "momentum_decay"),
+    "Lion": ("learning_rate", "beta_1", "beta_2", "weight_decay"),
+    **dict.fromkeys(
+        ("Adam", "AdamW", "Adamax", "RAdam"), ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay")
+    ),
 }
 
 
@@ -270,7 +348,13 @@ def test_hyper_parameters_out_of_range(name, argument, value):
         getattr(fn, name)(**{argument: value})
 
 
-@pytest.mark.parametrize(("name", "argument"), [("SGD", "momentum"), ("Adam", "beta_1"), ("AdamW", "beta_2")])
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("SGD", "momentum"), ("SGD", "dampening"), ("Adam", "beta_1"), ("AdamW", "beta_2"), ("Adamax", "beta_1"),
+        ("NAdam", "beta_1"), ("RAdam", "beta_2"), ("Lion", "beta_2"), ("RMSprop", "momentum"),
+    ],
+)  # fmt: skip
 def test_one_is_no_decay(name, argument):
     with pytest.raises(ValueError, match=rf"^{name}: {argument}: expected a number in \[0, 1\), got 1.0$"):
         getattr(fn, name)(**{argument: 1.0})
@@ -291,9 +375,29 @@ def test_setter_refuses_what_the_constructor_refuses():
     assert optimizer.learning_rate == 0.1
 
 
-def test_nesterov_needs_momentum():
-    with pytest.raises(ValueError, match=r"^SGD: nesterov: expected a momentum above 0 with it, got 0.0$"):
-        fn.SGD(nesterov=True)
+@pytest.mark.parametrize("name", ["SGD", "RMSprop"])
+def test_nesterov_needs_momentum(name):
+    with pytest.raises(ValueError, match=rf"^{name}: nesterov: expected a momentum above 0 with it, got 0.0$"):
+        getattr(fn, name)(nesterov=True)
+
+
+def test_nesterov_excludes_dampening():
+    with pytest.raises(ValueError, match=r"^SGD: nesterov: expected no dampening with it, got 0.5$"):
+        fn.SGD(momentum=0.9, nesterov=True, dampening=0.5)
+
+
+@pytest.mark.parametrize("op", ["sgd_update", "rmsprop_update"])
+def test_momentum_needs_a_velocity(op):
+    arrays = [np.ones(2), np.ones(2), *([np.ones(2)] if op == "rmsprop_update" else [])]
+    with pytest.raises(fn.ShapeError, match=rf"^{op}: velocity: expected an array, since there is momentum, got None$"):
+        getattr(fn.ops, op)(*arrays, momentum=0.9)
+
+
+def test_refused_schedule_changes_nothing():
+    optimizer = fn.SGD(0.1)
+    with pytest.raises(ValueError, match=r"^SGD: learning_rate: expected a number in \[0, inf\), got -1$"):
+        optimizer.learning_rate = lambda step: -1
+    assert optimizer.learning_rate == 0.1
 
 
 # --- names and configurations ----------------------------------------------------------------------------
@@ -310,11 +414,23 @@ def test_configuration_makes_an_equal_optimizer(description):
 def test_names():
     assert type(optimizers.REGISTRY.get("adamw")) is fn.AdamW
     assert optimizers.REGISTRY.get({"name": "sgd", "momentum": 0.5}).momentum == 0.5
-    with pytest.raises(ValueError, match=r"^optimizer: expected one of sgd, rmsprop, adam, adamw, got 'adamx'$"):
+    assert type(optimizers.REGISTRY.get("nadam")) is fn.NAdam
+    with pytest.raises(ValueError, match=r"^optimizer: expected one of sgd, rmsprop, .*, lion, got 'adamx'$"):
         optimizers.REGISTRY.get("adamx")
     for wrong in (fn.Adam, 3, None, lambda p, g: None):
         with pytest.raises(TypeError, match=r"^optimizer: expected a name or an object of class Optimizer, got "):
             optimizers.REGISTRY.get(wrong)
+
+
+def test_initial_accumulator_of_models(rng):
+    """A model's state starts there too: the first step of one unit without bias."""
+    x, y = rng.normal(size=(4, 3)), rng.normal(size=4)
+    model = fn.Sequential([fn.Dense(1, use_bias=False)], dtype="float64", input_shape=(3,))
+    model.compile(fn.Adagrad(0.1, initial_accumulator_value=0.5), "mse")
+    (w,) = model.get_weights()
+    g = 2 * x.T @ (x @ w - y[:, None]) / 4
+    model.train_step(x, y)
+    assert np.allclose(model.get_weights()[0], w - 0.1 * g / (np.sqrt(0.5 + g * g) + 1e-10), rtol=1e-13)
 
 
 def test_own_optimizer():
