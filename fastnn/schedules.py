@@ -205,8 +205,8 @@ class CosineDecay(Schedule):
     """Half a cosine wave from the initial learning rate down to `alpha` times it (Loshchilov and Hutter 2017).
 
     ``initial_learning_rate ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha)``, then constant. With a
-    `warmup_target`, the rate first grows linearly from the initial one to the target in `warmup_steps`, and the decay
-    starts from there.
+    `warmup_target`, the rate first grows linearly from the initial one to the target in `warmup_steps` (Goyal et al.
+    2017), and the decay starts from there.
 
     Parameters
     ----------
