@@ -308,7 +308,7 @@ def dense_relu(x, w, b, y, absent, workspace):
 
 @numba.njit(cache=True)
 def descend(p, g, absent):
-    optimizers.sgd_update(p, g, absent, 0.5, 0.0, 0.0, 0.0, 0, 1)
+    optimizers.sgd_update(p, g, absent, 0.5, 0.0, 0.0, 0.0, 0.0, 0, 1)
 
 
 @numba.njit(cache=True)
