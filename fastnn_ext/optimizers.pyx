@@ -354,14 +354,16 @@ cdef void lion_update(
     cdef floating keep_1 = <floating> (1 - params[1])
     cdef floating keep_2 = <floating> (1 - params[2])
     cdef floating shrink = <floating> (1 - params[0] * params[3])
-    cdef floating ahead
+    cdef floating change, ahead, step
     cdef Py_ssize_t i
     for i in range(first(dims[0], 64, part, parts), first(dims[0], 64, part + 1, parts)):
-        ahead = m[i] + keep_1 * (g[i] - m[i])
-        ahead = 1 if ahead > 0 else ahead
-        ahead = -1 if ahead < 0 else ahead
-        p[i] = shrink * p[i] - learning_rate * ahead
-        m[i] += keep_2 * (g[i] - m[i])
+        change = g[i] - m[i]
+        ahead = m[i] + keep_1 * change
+        m[i] += keep_2 * change
+        # The sign; 0 and NaN stay.
+        step = learning_rate if ahead > 0 else learning_rate * ahead
+        step = -learning_rate if ahead < 0 else step
+        p[i] = shrink * p[i] - step
 
 
 #: Addresses of each op's kernels: float32, float64.
