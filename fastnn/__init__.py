@@ -17,7 +17,10 @@ _NAMES = {
     "fastnn.model": ("Sequential",),
     "fastnn.saving": ("FileError", "load"),
     "fastnn.guard": ("NonFiniteLoss",),
-    "fastnn.layers": ("Activation", "BatchNormalization", "Dense", "Dropout", "Flatten", "LayerNormalization"),
+    "fastnn.layers": (
+        "Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "Flatten", "GaussianDropout",
+        "GaussianNoise", "LayerNormalization", "Maxout", "PReLU",
+    ),
     "fastnn.range_test": ("learning_rate_range_test",),
     "fastnn.regularizers": ("L1", "L1L2", "L2"),
     "fastnn.constraints": ("MaxNorm",),

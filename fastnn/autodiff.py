@@ -113,6 +113,10 @@ def _maximum(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
     return apply("maximum_backward", dy, *call.inputs)
 
 
+def _prelu(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
+    return apply("prelu_backward", dy, *call.inputs)
+
+
 def _power(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
     """d(a^b) = b a^(b-1) da + a^b log(a) db."""
     a, b = call.inputs
@@ -203,7 +207,8 @@ def _dense(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
 
 
 def _dropout(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
-    return (apply("dropout", dy, **call.params),)
+    """The same op with the same random numbers."""
+    return (apply(call.op.name, dy, **call.params),)
 
 
 def _activation(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
@@ -249,9 +254,11 @@ def _loss(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
 
 RULES: dict[str, Rule] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "maximum": _maximum,
+    "prelu": _prelu,
     "power": _power, "affine": _affine, "exp": _exp, "log": _log, "sin": _sin, "cos": _cos, "sqrt": _sqrt,
     "copy": _copy, "sum": _sum, "column_sum": _column_sum, "matmul": _matmul, "bias_add": _bias_add,
-    "dense": _dense, "dropout": _dropout, "layer_norm": _norm, "batch_norm": _norm,
+    "dense": _dense, "dropout": _dropout, "gaussian_dropout": _dropout, "gaussian_noise": _linear,
+    "layer_norm": _norm, "batch_norm": _norm,
     "batch_norm_inference": _batch_norm_inference, "softmax": _activation, "log_softmax": _activation,
     **{name: _activation for name in ACTIVATIONS}, "linear": _linear,
     **{name: _loss for name, op in TABLE.items() if op.family == "losses"},

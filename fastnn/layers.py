@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from functools import reduce
+from math import prod, sqrt
 from typing import Any
 
 from fastnn import checks, constraints, initializers, ops, registry, regularizers
@@ -186,6 +187,64 @@ class Dropout(Layer):
         return ops.dropout(x, self.rate, seed=context.seed, stream=context.stream, step=context.step)
 
 
+class AlphaDropout(Layer):
+    """In training, dropout for networks of selu, which keeps mean 0 and variance 1 (Klambauer et al. 2017).
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+    """
+
+    def __init__(self, rate: float) -> None:
+        checks.interval("AlphaDropout", "rate", rate, 0, 1, "left")
+        self.rate = float(rate)
+
+    def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
+        if not context.training or self.rate == 0:
+            return x
+        return ops.alpha_dropout(x, self.rate, seed=context.seed, stream=context.stream, step=context.step)
+
+
+class GaussianNoise(Layer):
+    """In training, adds normal noise with mean 0.
+
+    Parameters
+    ----------
+    stddev : float in [0, inf)
+        Standard deviation.
+    """
+
+    def __init__(self, stddev: float) -> None:
+        checks.interval("GaussianNoise", "stddev", stddev, 0, float("inf"), "left")
+        self.stddev = float(stddev)
+
+    def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
+        if not context.training or self.stddev == 0:
+            return x
+        return ops.gaussian_noise(x, self.stddev, seed=context.seed, stream=context.stream, step=context.step)
+
+
+class GaussianDropout(Layer):
+    """In training, multiplies by normal noise with mean 1 and dropout's variance rate / (1 - rate).
+
+    Srivastava et al. 2014, section 10.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+    """
+
+    def __init__(self, rate: float) -> None:
+        checks.interval("GaussianDropout", "rate", rate, 0, 1, "left")
+        self.rate = float(rate)
+
+    def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
+        if not context.training or self.rate == 0:
+            return x
+        stddev = sqrt(self.rate / (1 - self.rate))
+        return ops.gaussian_dropout(x, stddev, seed=context.seed, stream=context.stream, step=context.step)
+
+
 class LayerNormalization(Layer):
     """y = (x - mean) / sqrt(variance + epsilon) gamma + beta, over each row's features (Ba, Kiros and Hinton 2016).
 
@@ -276,6 +335,80 @@ class Flatten(Layer):
         return ops.reshape(x, (x.shape[0], prod(x.shape[1:])))
 
 
+class PReLU(Layer):
+    """y = x where it is positive, else alpha x, with slopes alpha that are learned (He et al. 2015).
+
+    Parameters
+    ----------
+    alpha_initializer : str or Initializer, optional
+        For alpha; by default constant 0.25, as in the paper and in PyTorch (Keras begins with 0).
+    shared_axes : sequence of int, optional
+        Axes along which all elements have one slope, counted from 1, the first after the batch's. By default every
+        element of a row has its own; (1, 2) gives rows of shape (height, width, channels) one for each channel.
+    """
+
+    def __init__(self, alpha_initializer: Any = None, shared_axes: Sequence[int] | None = None) -> None:
+        self.alpha_initializer = initializers.REGISTRY.get(alpha_initializer or initializers.Constant(0.25))
+        for axis in shared_axes or ():
+            checks.integer("PReLU", "shared_axes", axis, 1)
+        self.shared_axes = None if shared_axes is None else tuple(int(a) for a in shared_axes)
+
+    def build(self, input_shape: Shape) -> tuple[Shape, list[Parameter]]:
+        shared = self.shared_axes or ()
+        if max(shared, default=0) > len(input_shape):
+            checks.fail(checks.ShapeError, "PReLU", "shared_axes", f"axes of rows of shape {input_shape}", shared)
+        shape = tuple(1 if axis in shared else n for axis, n in enumerate(input_shape, 1))
+        return input_shape, [Parameter("alpha", shape, self.alpha_initializer)]
+
+    def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
+        return ops.prelu(x, parameters[0])
+
+
+class Maxout(Layer):
+    """y = max over the pieces j of x w_j + b_j (Goodfellow et al. 2013).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    pieces : int
+        Linear functions of which each output is the largest.
+    use_bias : bool
+    kernel_initializer, bias_initializer : str or Initializer
+        For each w_j of shape (inputs, units), by default Glorot uniform, and b_j of shape (units,), by default zeros.
+        A kernel initializer with a seed of its own would make all pieces equal.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        pieces: int = 2,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+    ) -> None:
+        checks.integer("Maxout", "pieces", pieces, 1)
+        checks.integer("Maxout", "units", units, 1)
+        self.units, self.pieces, self.use_bias = int(units), int(pieces), bool(use_bias)
+        self.kernel_initializer = initializers.REGISTRY.get(kernel_initializer)
+        self.bias_initializer = initializers.REGISTRY.get(bias_initializer)
+
+    def build(self, input_shape: Shape) -> tuple[Shape, list[Parameter]]:
+        if not input_shape:
+            checks.fail(checks.ShapeError, "Maxout", "input", "shape (batch, ..., inputs)", "(batch,)")
+        parameters = []
+        for j in range(self.pieces):
+            parameters.append(Parameter(f"kernel_{j}", (input_shape[-1], self.units), self.kernel_initializer))
+            if self.use_bias:
+                parameters.append(Parameter(f"bias_{j}", (self.units,), self.bias_initializer))
+        return (*input_shape[:-1], self.units), parameters
+
+    def call(self, x: Tensor, parameters: Sequence[Tensor], context: Context) -> Tensor:
+        width = 1 + self.use_bias
+        pieces = (ops.dense(x, *parameters[i : i + width]) for i in range(0, len(parameters), width))
+        return reduce(ops.maximum, pieces)
+
+
 REGISTRY = registry.Registry(
     "layer",
     Layer,
@@ -283,8 +416,13 @@ REGISTRY = registry.Registry(
         "dense": Dense,
         "activation": Activation,
         "dropout": Dropout,
+        "alpha_dropout": AlphaDropout,
+        "gaussian_noise": GaussianNoise,
+        "gaussian_dropout": GaussianDropout,
         "layer_normalization": LayerNormalization,
         "batch_normalization": BatchNormalization,
         "flatten": Flatten,
+        "prelu": PReLU,
+        "maxout": Maxout,
     },
 )

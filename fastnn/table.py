@@ -27,11 +27,13 @@ from types import CodeType
 #: Elementwise activations that `dense` can fuse; their order is the code that kernels receive.
 ACTIVATIONS = (
     "linear", "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "softplus",
+    "selu", "softsign", "hard_sigmoid", "hard_swish", "mish",
 )  # fmt: skip
 #: What each activation's gradient is computed from: its input ``x`` or its output ``y``.
 SAVED = {
     "linear": "y", "relu": "y", "leaky_relu": "y", "elu": "y", "gelu": "x", "gelu_tanh": "x",
-    "silu": "x", "sigmoid": "y", "tanh": "y", "softplus": "y", "softmax": "y", "log_softmax": "y",
+    "silu": "x", "sigmoid": "y", "tanh": "y", "softplus": "y", "selu": "y", "softsign": "x", "hard_sigmoid": "y",
+    "hard_swish": "x", "mish": "x", "softmax": "y", "log_softmax": "y",
 }  # fmt: skip
 #: Default ``alpha`` of the activations that have one.
 ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
@@ -175,6 +177,9 @@ def _rows() -> list[Op]:
         Op("divide", "elementwise", binary, tolerance=_EXACT),
         Op("maximum", "elementwise", binary, tolerance=_EXACT),
         Op("maximum_backward", "elementwise", "dy(n), a(n), b(n) -> da(n), db(n)", differentiable=False),
+        # x where it is positive, else slope x (He et al. 2015).
+        Op("prelu", "elementwise", "x(n), slope(n) -> y(n)", tolerance=_EXACT),
+        Op("prelu_backward", "elementwise", "dy(n), x(n), slope(n) -> dx(n), dslope(n)", differentiable=False),
         Op("power", "elementwise", binary, tolerance=Tolerance(2), flops="60*n"),
         Op("affine", "elementwise", unary, {"scale": 1.0, "shift": 0.0}, Tolerance(2, "array")),
         Op("exp", "elementwise", unary, tolerance=Tolerance(2), flops="20*n"),
@@ -273,6 +278,14 @@ def _rows() -> list[Op]:
             "dropout", "random", unary,
             {"rate": 0.5, "seed": 0, "stream": 0, "step": 0}, Tolerance(1), flops="30*n",
         ),
+        # x + stddev z and x (1 + stddev z): z from two of these words by Box and Muller 1958.
+        *(
+            Op(
+                name, "random", unary,
+                {"stddev": 1.0, "seed": 0, "stream": 0, "step": 0}, Tolerance(8, "array"), flops="70*n",
+            )
+            for name in ("gaussian_noise", "gaussian_dropout")
+        ),
         # Losses: mean over all elements (over rows for those of classes); each row weighted by `weight`.
         *(
             Op(
@@ -363,6 +376,7 @@ def _rows() -> list[Op]:
         ),
     ]  # fmt: skip
     cost = {"linear": "n", "relu": "n", "leaky_relu": "2*n", "gelu": "45*n"}
+    cost |= {"softsign": "3*n", "hard_sigmoid": "4*n", "hard_swish": "6*n", "mish": "35*n"}
     for name in ACTIVATIONS:
         params = {"alpha": ALPHA[name]} if name in ALPHA else {}
         tolerance = _EXACT if name in ("linear", "relu", "leaky_relu") else Tolerance(4)

@@ -3,14 +3,16 @@
 from cython cimport floating
 
 from fastnn_ext.scalar cimport (
-    elu_, elu_backward_, gelu_, gelu_backward_, gelu_tanh_, gelu_tanh_backward_, leaky_relu_, leaky_relu_backward_,
-    relu_, relu_backward_, sigmoid_, sigmoid_backward_, silu_, silu_backward_, softplus_, softplus_backward_,
-    tanh_, tanh_backward_,
+    elu_, elu_backward_, gelu_, gelu_backward_, gelu_tanh_, gelu_tanh_backward_, hard_sigmoid_,
+    hard_sigmoid_backward_, hard_swish_, hard_swish_backward_, leaky_relu_, leaky_relu_backward_, mish_,
+    mish_backward_, relu_, relu_backward_, selu_, selu_backward_, sigmoid_, sigmoid_backward_, silu_, silu_backward_,
+    softplus_, softplus_backward_, softsign_, softsign_backward_, tanh_, tanh_backward_,
 )
 
 # Position in table.ACTIVATIONS.
 cdef enum Activation:
     LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS
+    SELU, SOFTSIGN, HARD_SIGMOID, HARD_SWISH, MISH
 
 # Elements treated together: a constant, so that the loop is vectorised without a scalar rest, and through a local
 # array, so that the result may be stored where the input is. For one or two instructions per element it does not pay.
@@ -38,6 +40,16 @@ cdef inline floating formula(int code, floating alpha, floating x) noexcept nogi
         return tanh_(x)
     elif code == SOFTPLUS:
         return softplus_(x)
+    elif code == SELU:
+        return selu_(x)
+    elif code == SOFTSIGN:
+        return softsign_(x)
+    elif code == HARD_SIGMOID:
+        return hard_sigmoid_(x)
+    elif code == HARD_SWISH:
+        return hard_swish_(x)
+    elif code == MISH:
+        return mish_(x)
     else:
         return x
 
@@ -62,6 +74,16 @@ cdef inline floating formula_backward(int code, floating alpha, floating dy, flo
         return tanh_backward_(dy, saved)
     elif code == SOFTPLUS:
         return softplus_backward_(dy, saved)
+    elif code == SELU:
+        return selu_backward_(dy, saved)
+    elif code == SOFTSIGN:
+        return softsign_backward_(dy, saved)
+    elif code == HARD_SIGMOID:
+        return hard_sigmoid_backward_(dy, saved)
+    elif code == HARD_SWISH:
+        return hard_swish_backward_(dy, saved)
+    elif code == MISH:
+        return mish_backward_(dy, saved)
     else:
         return dy
 
@@ -118,7 +140,7 @@ cdef inline void map_backward(
     cdef floating other[BLOCK]
     cdef Py_ssize_t i, j
     cdef Py_ssize_t rest = n % BLOCK
-    if code != GELU and code != GELU_TANH and code != SILU and code != SOFTPLUS:
+    if code != GELU and code != GELU_TANH and code != SILU and code != SOFTPLUS and code != MISH:
         if dx == dy:
             for i in range(n):
                 dx[i] = formula_backward(code, alpha, dx[i], saved[i])
@@ -158,6 +180,16 @@ cdef inline void activate(int code, floating alpha, const floating *x, floating 
         map_forward(TANH, alpha, x, y, n)
     elif code == SOFTPLUS:
         map_forward(SOFTPLUS, alpha, x, y, n)
+    elif code == SELU:
+        map_forward(SELU, alpha, x, y, n)
+    elif code == SOFTSIGN:
+        map_forward(SOFTSIGN, alpha, x, y, n)
+    elif code == HARD_SIGMOID:
+        map_forward(HARD_SIGMOID, alpha, x, y, n)
+    elif code == HARD_SWISH:
+        map_forward(HARD_SWISH, alpha, x, y, n)
+    elif code == MISH:
+        map_forward(MISH, alpha, x, y, n)
     elif x != y:
         map_forward(LINEAR, alpha, x, y, n)
 
@@ -184,5 +216,15 @@ cdef inline void activate_backward(
         map_backward(TANH, alpha, dy, saved, dx, n)
     elif code == SOFTPLUS:
         map_backward(SOFTPLUS, alpha, dy, saved, dx, n)
+    elif code == SELU:
+        map_backward(SELU, alpha, dy, saved, dx, n)
+    elif code == SOFTSIGN:
+        map_backward(SOFTSIGN, alpha, dy, saved, dx, n)
+    elif code == HARD_SIGMOID:
+        map_backward(HARD_SIGMOID, alpha, dy, saved, dx, n)
+    elif code == HARD_SWISH:
+        map_backward(HARD_SWISH, alpha, dy, saved, dx, n)
+    elif code == MISH:
+        map_backward(MISH, alpha, dy, saved, dx, n)
     elif dx != dy:
         map_backward(LINEAR, alpha, dy, saved, dx, n)

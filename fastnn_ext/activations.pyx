@@ -3,7 +3,8 @@
 from cython cimport floating
 
 from fastnn_ext.activations cimport (
-    ELU, GELU, GELU_TANH, LEAKY_RELU, LINEAR, RELU, SIGMOID, SILU, SOFTPLUS, TANH, map_backward, map_forward,
+    ELU, GELU, GELU_TANH, HARD_SIGMOID, HARD_SWISH, LEAKY_RELU, LINEAR, MISH, RELU, SELU, SIGMOID, SILU, SOFTPLUS,
+    SOFTSIGN, TANH, map_backward, map_forward,
 )
 from fastnn_ext.elementary cimport exp_
 from fastnn_ext.rows cimport NARROW, TILE, row_dot, row_sum
@@ -169,6 +170,76 @@ cdef void softplus_backward(
     backward(SOFTPLUS, 0, buffers, dims, part, parts)
 
 
+cdef void selu(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(SELU, 0, buffers, dims, part, parts)
+
+
+cdef void selu_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(SELU, 0, buffers, dims, part, parts)
+
+
+cdef void softsign(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(SOFTSIGN, 0, buffers, dims, part, parts)
+
+
+cdef void softsign_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(SOFTSIGN, 0, buffers, dims, part, parts)
+
+
+cdef void hard_sigmoid(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(HARD_SIGMOID, 0, buffers, dims, part, parts)
+
+
+cdef void hard_sigmoid_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(HARD_SIGMOID, 0, buffers, dims, part, parts)
+
+
+cdef void hard_swish(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(HARD_SWISH, 0, buffers, dims, part, parts)
+
+
+cdef void hard_swish_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(HARD_SWISH, 0, buffers, dims, part, parts)
+
+
+cdef void mish(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    forward(MISH, 0, buffers, dims, part, parts)
+
+
+cdef void mish_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    backward(MISH, 0, buffers, dims, part, parts)
+
+
 cdef void softmax(
     floating **buffers, const Py_ssize_t *dims, const double *params,
     Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
@@ -265,6 +336,16 @@ KERNELS = {
     "tanh_backward": (<size_t> &tanh_backward[float], <size_t> &tanh_backward[double]),
     "softplus": (<size_t> &softplus[float], <size_t> &softplus[double]),
     "softplus_backward": (<size_t> &softplus_backward[float], <size_t> &softplus_backward[double]),
+    "selu": (<size_t> &selu[float], <size_t> &selu[double]),
+    "selu_backward": (<size_t> &selu_backward[float], <size_t> &selu_backward[double]),
+    "softsign": (<size_t> &softsign[float], <size_t> &softsign[double]),
+    "softsign_backward": (<size_t> &softsign_backward[float], <size_t> &softsign_backward[double]),
+    "hard_sigmoid": (<size_t> &hard_sigmoid[float], <size_t> &hard_sigmoid[double]),
+    "hard_sigmoid_backward": (<size_t> &hard_sigmoid_backward[float], <size_t> &hard_sigmoid_backward[double]),
+    "hard_swish": (<size_t> &hard_swish[float], <size_t> &hard_swish[double]),
+    "hard_swish_backward": (<size_t> &hard_swish_backward[float], <size_t> &hard_swish_backward[double]),
+    "mish": (<size_t> &mish[float], <size_t> &mish[double]),
+    "mish_backward": (<size_t> &mish_backward[float], <size_t> &mish_backward[double]),
     "softmax": (<size_t> &softmax[float], <size_t> &softmax[double]),
     "softmax_backward": (<size_t> &softmax_backward[float], <size_t> &softmax_backward[double]),
     "log_softmax": (<size_t> &log_softmax[float], <size_t> &log_softmax[double]),

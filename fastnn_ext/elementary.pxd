@@ -205,6 +205,35 @@ cdef inline floating log_(floating x) noexcept nogil:
     return -<floating> INFINITY if x == 0 else y
 
 
+cdef inline floating quarter_sine(floating f) noexcept nogil:
+    """sin(pi f / 2) for |f| <= 1/2."""
+    cdef floating z = f * f
+    cdef floating rest
+    if floating is float:
+        return f * quartic[floating](z, 1.570796327, -0.6459640961, 0.07969258273, -0.004681266257, 0.0001582063036)
+    else:
+        rest = line[floating](z, -3.5986433529823097e-6, 5.63393378153785395e-8)
+        rest = line[floating](z, 0.000160441150742190911, rest)
+        return f * quartic[floating](
+            z, 1.57079632679489661, -0.645964097506244316, 0.0796926262460430031, -0.00468175413234097599, rest
+        )
+
+
+cdef inline floating quarter_cosine(floating f) noexcept nogil:
+    """cos(pi f / 2) for |f| <= 1/2."""
+    cdef floating z = f * f
+    cdef floating rest
+    if floating is float:
+        rest = quartic[floating](z, -1.23370055, 0.2536695077, -0.02086347506, 0.0009191963343, -2.49092287e-5)
+    else:
+        rest = line[floating](z, 4.71067840550522711e-7, -6.32939634496742351e-9)
+        rest = line[floating](z, -0.0000252020390280291761, rest)
+        rest = quartic[floating](
+            z, -1.23370055013616983, 0.253669507901047823, -0.0208634807633407725, 0.000919260274546844619, rest
+        )
+    return <floating> 1 + z * rest
+
+
 cdef inline floating normal_tail(floating x, floating *bell, floating *scale) noexcept nogil:
     """Upper tail of the normal distribution at x >= 0, and exp(-x^2 / 2), both still to be multiplied by `scale`.
 

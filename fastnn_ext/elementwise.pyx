@@ -14,7 +14,7 @@ from fastnn_ext.elementary cimport exp_, log_
 from fastnn_ext.share cimport first
 
 cdef enum Operation:
-    ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, POWER, EXP, LOG, SIN, COS, SQRT
+    ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, PRELU, POWER, EXP, LOG, SIN, COS, SQRT
 
 cdef enum:
     MAX_RANK = 8
@@ -32,6 +32,8 @@ cdef inline floating binary_formula(int code, floating a, floating b) noexcept n
     elif code == MAXIMUM:
         b = a if a > b else b  # NaN where b is
         return a if a != a else b
+    elif code == PRELU:
+        return a if a > 0 else a * b
     elif floating is float:
         return pow_f32(a, b)
     else:
@@ -117,6 +119,14 @@ cdef void maximum(
     binary(MAXIMUM, buffers, dims, part, parts)
 
 
+cdef void prelu(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """x (n), slope (n) -> y (n)."""
+    binary(PRELU, buffers, dims, part, parts)
+
+
 cdef void power(
     floating **buffers, const Py_ssize_t *dims, const double *params,
     Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
@@ -176,6 +186,22 @@ cdef void maximum_backward(
         weight = <floating> 1 if a[i] > b[i] else weight
         da[i] = dy[i] * weight
         db[i] = dy[i] * (<floating> 1 - weight)
+
+
+cdef void prelu_backward(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """dy (n), x (n), slope (n) -> dx (n), dslope (n)."""
+    cdef const floating *dy = buffers[0]
+    cdef const floating *x = buffers[1]
+    cdef const floating *slope = buffers[2]
+    cdef floating *dx = buffers[3]
+    cdef floating *dslope = buffers[4]
+    cdef Py_ssize_t i
+    for i in range(first(dims[0], 64, part, parts), first(dims[0], 64, part + 1, parts)):
+        dx[i] = dy[i] if x[i] > 0 else dy[i] * slope[i]
+        dslope[i] = <floating> 0 if x[i] > 0 else dy[i] * x[i]
 
 
 cdef void affine(
@@ -268,6 +294,8 @@ KERNELS = {
     "divide": (<size_t> &divide[float], <size_t> &divide[double]),
     "maximum": (<size_t> &maximum[float], <size_t> &maximum[double]),
     "maximum_backward": (<size_t> &maximum_backward[float], <size_t> &maximum_backward[double]),
+    "prelu": (<size_t> &prelu[float], <size_t> &prelu[double]),
+    "prelu_backward": (<size_t> &prelu_backward[float], <size_t> &prelu_backward[double]),
     "power": (<size_t> &power[float], <size_t> &power[double]),
     "affine": (<size_t> &affine[float], <size_t> &affine[double]),
     "exp": (<size_t> &exp[float], <size_t> &exp[double]),

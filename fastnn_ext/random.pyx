@@ -1,8 +1,11 @@
-"""Dropout by a counter-based generator: the mask is a function of seed, stream, step and position alone."""
+"""Dropout and noise by a counter-based generator: functions of seed, stream, step and position alone."""
 
 from cython cimport floating
-from libc.stdint cimport uint32_t, uint64_t
+from libc.math cimport sqrt as sqrt_f64
+from libc.math cimport sqrtf as sqrt_f32
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
+from fastnn_ext.elementary cimport log_, quarter_cosine, quarter_sine
 from fastnn_ext.share cimport first
 
 cdef enum:
@@ -45,6 +48,80 @@ cdef inline void philox(
         words[4 * i + 3] = c3[i]
 
 
+cdef inline void normal_pair(uint32_t a, uint32_t b, floating *z0, floating *z1) noexcept nogil:
+    """Two standard normal numbers r cos(t), r sin(t) from two words (Box and Muller 1958).
+
+    r = sqrt(-2 log(u)), u in (0, 1] from the upper 24 bits of a, which float32 has exactly. t = pi / 2 (q + f) from
+    those of b, q its nearest quarter turn.
+    """
+    cdef floating u = <floating> (<int32_t> (a >> 8) + 1) * <floating> 5.9604644775390625e-8  # 2^-24
+    cdef int32_t v = <int32_t> (b >> 8)
+    cdef int32_t q = (v + 0x200000) >> 22
+    cdef floating f = <floating> (v - (q << 22)) * <floating> 2.384185791015625e-7  # 2^-22
+    cdef floating c = quarter_cosine(f)
+    cdef floating s = quarter_sine(f)
+    cdef floating r = <floating> -2 * log_(u)
+    if floating is float:
+        r = sqrt_f32(r)
+    else:
+        r = sqrt_f64(r)
+    r = -r if q & 2 else r  # half a turn
+    z0[0] = r * (-s if q & 1 else c)
+    z1[0] = r * (c if q & 1 else s)
+
+
+cdef inline void normals(const uint32_t *words, floating *z) noexcept nogil:
+    """z (WORDS): standard normal numbers, each two from the two words in their places."""
+    cdef floating first_[COUNTERS]
+    cdef floating second[COUNTERS]
+    cdef Py_ssize_t half, i
+    for half in range(2):
+        words += half * WORDS // 2
+        z += half * WORDS // 2
+        for i in range(COUNTERS):
+            normal_pair(words[2 * i], words[2 * i + 1], &first_[i], &second[i])
+        for i in range(COUNTERS):
+            z[2 * i] = first_[i]
+            z[2 * i + 1] = second[i]
+
+
+cdef inline void gaussian(
+    bint factor, floating **buffers, const Py_ssize_t *dims, const double *params, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    """x (n) -> y (n): x + stddev z, or x (1 + stddev z) with a `factor`."""
+    cdef const floating *x = buffers[0]
+    cdef floating *y = buffers[1]
+    cdef uint32_t words[WORDS]
+    cdef floating z[WORDS]
+    cdef floating stddev = <floating> params[0]
+    cdef uint64_t seed = <uint64_t> params[1]
+    cdef uint32_t stream = <uint32_t> params[2]
+    cdef uint32_t step = <uint32_t> params[3]
+    cdef Py_ssize_t i = first(dims[0], 64, part, parts)
+    cdef Py_ssize_t stop = first(dims[0], 64, part + 1, parts)
+    cdef Py_ssize_t j
+    while i < stop:
+        philox(<uint64_t> i // 4, step, stream, <uint32_t> seed, <uint32_t> (seed >> 32), words)
+        normals(words, z)
+        for j in range(min(<Py_ssize_t> WORDS, stop - i)):
+            y[i + j] = x[i + j] * (<floating> 1 + stddev * z[j]) if factor else x[i + j] + stddev * z[j]
+        i += WORDS
+
+
+cdef void gaussian_noise(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    gaussian(False, buffers, dims, params, part, parts)
+
+
+cdef void gaussian_dropout(
+    floating **buffers, const Py_ssize_t *dims, const double *params,
+    Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    gaussian(True, buffers, dims, params, part, parts)
+
+
 cdef void dropout(
     floating **buffers, const Py_ssize_t *dims, const double *params,
     Py_ssize_t phase, Py_ssize_t part, Py_ssize_t parts
@@ -70,6 +147,10 @@ cdef void dropout(
 
 
 #: Addresses of each op's kernels: float32, float64.
-KERNELS = {"dropout": (<size_t> &dropout[float], <size_t> &dropout[double])}
+KERNELS = {
+    "dropout": (<size_t> &dropout[float], <size_t> &dropout[double]),
+    "gaussian_noise": (<size_t> &gaussian_noise[float], <size_t> &gaussian_noise[double]),
+    "gaussian_dropout": (<size_t> &gaussian_dropout[float], <size_t> &gaussian_dropout[double]),
+}
 #: Bytes of scratch memory of the ops that need some.
 WORKSPACE = {}

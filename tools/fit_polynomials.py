@@ -8,7 +8,7 @@ Run: python tools/fit_polynomials.py
 
 from __future__ import annotations
 
-from mpmath import atanh, chebyfit, erfc, exp, log, mp, mpf, nstr, pi, sqrt
+from mpmath import atanh, chebyfit, cos, erfc, exp, log, mp, mpf, nstr, pi, sin, sqrt
 
 mp.dps = 60
 
@@ -33,6 +33,16 @@ def normal_tail(t):
     return exp(x * x / 2) * erfc(x / sqrt(2)) / 2 * (x + K)
 
 
+def sine(z):
+    """sin(pi f / 2) / f for z = f^2, |f| <= 1/2."""
+    return sin(pi / 2 * sqrt(z)) / sqrt(z) if z > 1e-30 else pi / 2
+
+
+def cosine_tail(z):
+    """(cos(pi f / 2) - 1) / f^2 for z = f^2, |f| <= 1/2."""
+    return (cos(pi / 2 * sqrt(z)) - 1) / z if z > 1e-30 else -(pi**2) / 8
+
+
 def t_of(x):
     return (mpf(x) - K) / (x + K)
 
@@ -46,6 +56,10 @@ FITS = (
     # Beyond these x even x Q(x) is less than half of the smallest subnormal number.
     ("normal_tail, float32", normal_tail, (-1, t_of(14.6)), sqrt(2 * pi), 11),
     ("normal_tail, float64", normal_tail, (-1, t_of(39)), sqrt(2 * pi), 24),
+    ("sine, float32", sine, (0, mpf(1) / 4), sqrt(mpf(1) / 2), 5),
+    ("sine, float64", sine, (0, mpf(1) / 4), sqrt(mpf(1) / 2), 7),
+    ("cosine_tail, float32", cosine_tail, (0, mpf(1) / 4), sqrt(mpf(1) / 8), 5),
+    ("cosine_tail, float64", cosine_tail, (0, mpf(1) / 4), sqrt(mpf(1) / 8), 7),
 )
 
 

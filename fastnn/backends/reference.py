@@ -51,6 +51,15 @@ def maximum_backward(dy, a, b, da, db):
     db[...] = dy * (1 - share)
 
 
+def prelu(x, slope, y):
+    y[...] = np.where(x > 0, x, slope * x)
+
+
+def prelu_backward(dy, x, slope, dx, dslope):
+    dx[...] = np.where(x > 0, dy, slope * dy)
+    dslope[...] = np.where(x > 0, 0, dy * x)
+
+
 def power(a, b, y):
     np.power(a, b, out=y)
 
@@ -222,6 +231,54 @@ def softplus(x, y):
 def softplus_backward(dy, y, dx):
     """sigmoid(x) = 1 - exp(-y)."""
     dx[...] = dy * -np.expm1(-y)
+
+
+_SELU_SCALE, _SELU_FLOOR = 1.0507009873554805, 1.7580993408473769  # lambda, lambda alpha
+
+
+def selu(x, y):
+    y[...] = np.where(x < 0, _SELU_FLOOR * np.expm1(np.minimum(x, 0)), _SELU_SCALE * x)
+
+
+def selu_backward(dy, y, dx):
+    dx[...] = np.where(y <= 0, dy * (y + y.dtype.type(_SELU_FLOOR)), dy * _SELU_SCALE)
+
+
+def softsign(x, y):
+    y[...] = np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
+
+
+def softsign_backward(dy, x, dx):
+    dx[...] = dy / np.square(1 + np.abs(x))
+
+
+def hard_sigmoid(x, y):
+    y[...] = np.clip(x + 3, 0, 6) / 6
+
+
+def hard_sigmoid_backward(dy, y, dx):
+    dx[...] = np.where((y <= 0) | (y >= 1), 0, dy / 6)
+
+
+def hard_swish(x, y):
+    """From -3 down it is -3 times 0, so that minus infinity has its limit too."""
+    y[...] = np.maximum(x, -3) * (np.clip(x + 3, 0, 6) / 6)
+
+
+def hard_swish_backward(dy, x, dx):
+    dx[...] = dy * np.where(x <= -3, 0, np.where(x >= 3, 1, (2 * x + 3) / 6))
+
+
+def mish(x, y):
+    wide = x.astype(np.float64)
+    y[...] = np.where(np.isneginf(x), -0.0, wide * np.tanh(np.logaddexp(0, wide)))
+
+
+def mish_backward(dy, x, dx):
+    """y' = w + x (1 - w^2) sigmoid(x), w = tanh(softplus(x))."""
+    wide = x.astype(np.float64)
+    w = np.tanh(np.logaddexp(0, wide))
+    dx[...] = dy * (w + np.where(np.isinf(x), 0, wide * (1 - w * w) * _sigmoid(wide)))
 
 
 def _log_softmax(x):
@@ -401,20 +458,46 @@ def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     return np.stack([c0, c1, c2, c3])
 
 
-def dropout(x, y, *, rate, seed, stream, step):
-    """Element e uses word e % 4 of Philox(counter=(e//4 low, e//4 high, step, stream), key=(seed low, seed high)).
+def _words(n, seed, stream, step):
+    """For each of n elements, rounded up to a multiple of 4, a uint64 that holds a 32-bit word.
 
-    It is dropped when that word is below floor(rate * 2**32), and else multiplied by 1 / (1 - rate).
+    Element e has word e % 4 of Philox(counter=(e//4 low, e//4 high, step, stream), key=(seed low, seed high)).
     """
-    blocks = np.arange((x.size + 3) // 4, dtype=np.uint64)
+    blocks = np.arange((n + 3) // 4, dtype=np.uint64)
     low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     counter = np.stack(
         [blocks & low, blocks >> half, np.full_like(blocks, int(step)), np.full_like(blocks, int(stream))]
     )
-    words = philox4x32(counter, (int(seed) & 0xFFFFFFFF, int(seed) >> 32)).T.ravel()[: x.size]
+    return philox4x32(counter, (int(seed) & 0xFFFFFFFF, int(seed) >> 32)).T.ravel()
+
+
+def dropout(x, y, *, rate, seed, stream, step):
+    """An element is dropped when its word is below floor(rate * 2**32), and else multiplied by 1 / (1 - rate)."""
+    words = _words(x.size, seed, stream, step)[: x.size]
     keep = words >= np.uint64(int(rate * 2**32))
     scale = y.dtype.type(1 / (1 - rate)) if rate < 1 else y.dtype.type(0)
     y[...] = np.where(keep, x * scale, 0)
+
+
+def _normal(n, seed, stream, step):
+    """n standard normal numbers, each two from two words: r cos(a) and r sin(a) (Box and Muller 1958).
+
+    r = sqrt(-2 log(u)), u in (0, 1] from the upper 24 bits of the first word; the angle a from those of the second.
+    Of 24 bits float32 has u exactly, so that all dtypes have the same numbers.
+    """
+    words = _words(n, seed, stream, step).reshape(-1, 2) >> np.uint64(8)
+    u, turn = (words[:, 0] + np.uint64(1)).astype(np.float64) / 2**24, words[:, 1].astype(np.float64) / 2**24
+    r, a = np.sqrt(-2 * np.log(u)), 8 * np.arctan(np.float64(1)) * turn  # 2 pi, to all digits of float64
+    return np.stack([r * np.cos(a), r * np.sin(a)], axis=1).ravel()[:n]
+
+
+def gaussian_noise(x, y, *, stddev, seed, stream, step):
+    y[...] = x + stddev * _normal(x.size, seed, stream, step)
+
+
+def gaussian_dropout(x, y, *, stddev, seed, stream, step):
+    """Srivastava et al. 2014, section 10."""
+    y[...] = x * (1 + stddev * _normal(x.size, seed, stream, step))
 
 
 # --- losses ----------------------------------------------------------------------------------------------
@@ -661,12 +744,14 @@ def lion_update(p, g, m, *, learning_rate, beta_1, beta_2, weight_decay):
 
 KERNELS: dict[str, Callable[..., None]] = {
     "add": add, "subtract": subtract, "multiply": multiply, "divide": divide, "maximum": maximum,
-    "maximum_backward": maximum_backward, "power": power, "affine": affine, "exp": exp, "log": log, "sin": sin,
+    "maximum_backward": maximum_backward, "prelu": prelu, "prelu_backward": prelu_backward,
+    "power": power, "affine": affine, "exp": exp, "log": log, "sin": sin,
     "cos": cos, "sqrt": sqrt_, "copy": copy, "sum": sum_, "column_sum": column_sum,
     "sum_of_squares": sum_of_squares, "clip_by_norm": clip_by_norm, "argmax": argmax, "count_equal": count_equal,
     "matmul": matmul, "bias_add": bias_add, "dense": dense, "dense_backward": dense_backward,
     "softmax": softmax, "softmax_backward": softmax_backward,
     "log_softmax": log_softmax, "log_softmax_backward": log_softmax_backward, "dropout": dropout,
+    "gaussian_noise": gaussian_noise, "gaussian_dropout": gaussian_dropout,
     "layer_norm": layer_norm, "layer_norm_backward": layer_norm_backward, "batch_norm": batch_norm,
     "batch_norm_backward": batch_norm_backward, "batch_norm_inference": batch_norm_inference,
     "penalty": penalty, "soft_threshold": soft_threshold, "max_norm": max_norm, "clip_by_value": clip_by_value,
@@ -684,7 +769,10 @@ KERNELS: dict[str, Callable[..., None]] = {
     "gelu": gelu, "gelu_backward": gelu_backward, "gelu_tanh": gelu_tanh,
     "gelu_tanh_backward": gelu_tanh_backward, "silu": silu, "silu_backward": silu_backward, "sigmoid": sigmoid,
     "sigmoid_backward": sigmoid_backward, "tanh": tanh, "tanh_backward": tanh_backward,
-    "softplus": softplus, "softplus_backward": softplus_backward,
+    "softplus": softplus, "softplus_backward": softplus_backward, "selu": selu, "selu_backward": selu_backward,
+    "softsign": softsign, "softsign_backward": softsign_backward, "hard_sigmoid": hard_sigmoid,
+    "hard_sigmoid_backward": hard_sigmoid_backward, "hard_swish": hard_swish,
+    "hard_swish_backward": hard_swish_backward, "mish": mish, "mish_backward": mish_backward,
 }  # fmt: skip
 
 

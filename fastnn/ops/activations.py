@@ -1,7 +1,8 @@
 """Activations and their gradients.
 
 Each ``<name>_backward(dy, saved)`` takes the gradient by the output and what the table says is saved: the output y of
-linear, relu, leaky_relu, elu, sigmoid, tanh, softplus, softmax and log_softmax, the input x of the others.
+linear, relu, leaky_relu, elu, selu, sigmoid, hard_sigmoid, tanh, softplus, softmax and log_softmax, the input x of the
+others.
 """
 
 from __future__ import annotations
@@ -67,6 +68,34 @@ def tanh(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
 def softplus(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """y = log(1 + exp(x)), computed as max(x, 0) + log(1 + exp(-|x|)) (Dugas et al. 2001)."""
     return unary("softplus", x, out, backend)
+
+
+def selu(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """y = 1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1) (Klambauer et al. 2017).
+
+    The factors, which keep mean 0 and variance 1 from layer to layer, are 1.0507009873554805 and 1.6732632423543772.
+    """
+    return unary("selu", x, out, backend)
+
+
+def softsign(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """y = x / (1 + |x|) (Bergstra et al. 2009)."""
+    return unary("softsign", x, out, backend)
+
+
+def hard_sigmoid(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """y = min(max(x + 3, 0), 6) / 6, as in PyTorch and Keras 3 (Howard et al. 2019)."""
+    return unary("hard_sigmoid", x, out, backend)
+
+
+def hard_swish(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """y = x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
+    return unary("hard_swish", x, out, backend)
+
+
+def mish(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """y = x tanh(log(1 + exp(x))) (Misra 2019)."""
+    return unary("mish", x, out, backend)
 
 
 def softmax(x: Any, axis: int = -1, *, out: Any = None, backend: str | None = None) -> Any:
@@ -140,3 +169,8 @@ silu_backward = _backward("silu")
 sigmoid_backward = _backward("sigmoid")
 tanh_backward = _backward("tanh")
 softplus_backward = _backward("softplus")
+selu_backward = _backward("selu")
+softsign_backward = _backward("softsign")
+hard_sigmoid_backward = _backward("hard_sigmoid")
+hard_swish_backward = _backward("hard_swish")
+mish_backward = _backward("mish")

@@ -64,6 +64,18 @@ def maximum(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> A
     return binary("maximum", a, b, out, backend)
 
 
+def prelu(x: Any, slope: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """x where it is positive, else slope * x (He et al. 2015).
+
+    Parameters
+    ----------
+    x : array_like
+    slope : array_like
+        Broadcast with x: one number, or one for each channel on the last axis.
+    """
+    return binary("prelu", x, slope, out, backend)
+
+
 def affine(x: Any, scale: float = 1.0, shift: float = 0.0, *, out: Any = None, backend: str | None = None) -> Any:
     """scale * x + shift for two numbers."""
     return unary("affine", x, out, backend, scale=scale, shift=shift)

@@ -98,7 +98,8 @@ def dense(
     w : array_like of shape (i, o)
     b : array_like of shape (o,), optional
     activation : str
-        An elementwise activation: linear, relu, leaky_relu, elu, gelu, gelu_tanh, silu, sigmoid, tanh, softplus.
+        An elementwise activation: linear, relu, leaky_relu, elu, gelu, gelu_tanh, silu, sigmoid, tanh, softplus,
+        selu, softsign, hard_sigmoid, hard_swish, mish.
     alpha : float, optional
         Parameter of leaky_relu (0.01) or elu (1.0), not negative.
     out : array of shape (..., o), optional
@@ -143,7 +144,8 @@ def dense_backward(
         Gradient by the output.
     x, w : array_like of shape (b, i) and (i, o)
     saved : array_like of shape (b, o), optional
-        The output, or for gelu, gelu_tanh and silu what went into the activation; not needed for linear.
+        The output, or for gelu, gelu_tanh, silu, softsign, hard_swish and mish what went into the activation; not
+        needed for linear.
 
     Returns
     -------

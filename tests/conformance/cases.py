@@ -38,8 +38,8 @@ VALUES = {
     "seed": (2**52 + 12_345, 2**32), "step": (3, 1000), "delta": (0.25, 10.0), "label_smoothing": (0.1, 1.0),
     "max_norm": (1e-3, 1e9), "learning_rate": (0.05,), "momentum": (0.9,), "weight_decay": (0.1,), "rho": (0.9,),
     "epsilon": (1e-5,), "beta_1": (0.8,), "beta_2": (0.95,), "l1": (0.3, 20.0), "l2": (0.05, 0.0),
-    "max_value": (0.25, 0.0), "dampening": (0.4,), "lr_decay": (0.01,), "momentum_decay": (0.05,),
-    "momentum_product": (0.3,),
+    "max_value": (0.25, 0.0), "stddev": (0.25, 0.0), "dampening": (0.4,), "lr_decay": (0.01,),
+    "momentum_decay": (0.05,), "momentum_product": (0.3,),
 }  # fmt: skip
 
 #: Arguments that are positive wherever they occur.
@@ -183,6 +183,8 @@ def values(op: Op, name: str, shape: tuple[int, ...], dims: dict, params: dict, 
         return rng.integers(0, 3, shape).astype(float)  # ties
     if op.name in ("log", "sqrt") or (op.name, name) == ("power", "a"):
         return np.exp(3 * x)
+    if op.name in ("hard_sigmoid", "hard_swish"):
+        return 1.5 * x  # mostly between the bends at -3 and 3
     if name in POSITIVE:
         return 0.5 + rng.random(shape)
     if name == "grad_avg":  # the mean's square is at most the mean square

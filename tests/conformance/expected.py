@@ -12,10 +12,10 @@ from cases import Case, cases, shape_of
 from formulas import FORMULAS, exact
 
 from fastnn.backends import reference
-from fastnn.table import Op, Tolerance
+from fastnn.table import TABLE, Op, Tolerance
 
 #: Parameters that kernels use in the arrays' dtype: rounded before they are compared.
-ROUNDED = ("alpha", "scale", "shift")
+ROUNDED = ("alpha", "scale", "shift", "stddev")
 #: How much more error the reference may make in float64, where it computes in float64 throughout: the rounding of an
 #: exponential's argument z costs z/2 epsilon, in the tail of `gelu` hundreds. In float32 it is held to the table.
 REFERENCE_SLACK = 256
@@ -88,12 +88,22 @@ def tolerance(op: Op, backend: str, dtype: str) -> Tolerance:
 def magnitude(case: Case) -> float:
     """Largest magnitude of what an op adds up, where its results alone do not tell.
 
-    An update is a sum with what was there, and may cancel. An activation can make a large sum's error stand out.
+    An update is a sum with what was there, and may cancel. An activation can make a large sum's error stand out. One
+    or two long sums, as the dx of `dense_backward` may be, can all cancel: their size is then the norm of their terms,
+    which the largest of many sums exceeds anyway.
     """
     sums: list[np.ndarray] = [x for x in case.inputs if x is not None] if case.op.updates else []
     if case.op.name == "dense":
         with np.errstate(all="ignore"):
             sums.append(case.inputs[0] @ case.inputs[1])
+    if case.op.name == "dense_backward":
+        dy, _, w, saved = case.inputs
+        dz = dy.copy()
+        with np.errstate(all="ignore"):
+            if saved is not None:
+                params = {k: case.params[k] for k in TABLE[case.params["activation"]].params}
+                reference.KERNELS[f"{case.params['activation']}_backward"](dy, saved, dz, **params)
+            sums.append(np.sqrt(np.square(dz) @ np.square(w).T))
     return max((float(np.abs(x[np.isfinite(x)]).max(initial=0)) for x in sums), default=0.0)
 
 

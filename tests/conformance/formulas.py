@@ -30,6 +30,20 @@ def _gate_slope(x):
     return 2 * mp.sqrt(2 / mp.pi) * (1 + 3 * mp.mpf("0.044715") * x**2)
 
 
+def _selu(x):
+    return mp.mpf("1.0507009873554804934") * (x if x > 0 else mp.mpf("1.6732632423543772848") * mp.expm1(x))
+
+
+def _selu_slope(y):
+    floor = mp.mpf("1.0507009873554804934") * mp.mpf("1.6732632423543772848")
+    return mp.mpf("1.0507009873554804934") if y > 0 else y + floor
+
+
+def _mish_gate_slope(x):
+    """Derivative of tanh(log(1 + e^x)): sech^2(log(1 + e^x)) sigmoid(x)."""
+    return _sigmoid(x) / mp.cosh(mp.log1p(mp.exp(x))) ** 2
+
+
 #: Each op's output from its inputs and parameters.
 FORMULAS: dict[str, Callable] = {
     "exp": mp.exp,
@@ -52,6 +66,16 @@ FORMULAS: dict[str, Callable] = {
     "tanh_backward": lambda dy, y: dy * (1 - y * y),
     "softplus": lambda x: mp.log1p(mp.exp(x)),
     "softplus_backward": lambda dy, y: -dy * mp.expm1(-y),
+    "selu": _selu,
+    "selu_backward": lambda dy, y: dy * _selu_slope(y),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "softsign_backward": lambda dy, x: dy / (1 + abs(x)) ** 2,
+    "hard_sigmoid": lambda x: min(max(x + 3, 0), 6) / mp.mpf(6),
+    "hard_sigmoid_backward": lambda dy, y: dy / 6 if 0 < y < 1 else mp.mpf(0),
+    "hard_swish": lambda x: x * min(max(x + 3, 0), 6) / 6,
+    "hard_swish_backward": lambda dy, x: dy * min(max(x + 3, 0), 6) / 6 + (dy * x / 6 if abs(x) < 3 else 0),
+    "mish": lambda x: x * mp.tanh(mp.log1p(mp.exp(x))),
+    "mish_backward": lambda dy, x: dy * mp.tanh(mp.log1p(mp.exp(x))) + dy * x * _mish_gate_slope(x),
 }
 
 

@@ -28,8 +28,9 @@ def combined(op: Op, params: dict, dtype: str) -> Case:
     values = specials(dtype)
     inputs = [x.ravel() for x in np.meshgrid(*[values] * len(op.inputs))]
     if op.inputs[0].name == "dy":
-        # An infinite dy times a slope that underflows in one type and not in the next wider one tells nothing.
-        tail = (np.abs(inputs[1]) > 2.5) & np.isfinite(inputs[1])
+        # An infinite dy times a slope that underflows in one type and not in the next wider one tells nothing. Nor does
+        # one times the slope that selu's limit, rounded to the type, leaves at minus infinity in the wider one.
+        tail = (np.abs(inputs[1]) > 2.5) & (np.isfinite(inputs[1]) | (op.name == "selu_backward"))
         inputs = [x[~(np.isinf(inputs[0]) & tail)] for x in inputs]
     if op.inputs[-1].name == "y":  # a saved output
         inputs[1] = output_of(op.name.removesuffix("_backward"), inputs[1], params)

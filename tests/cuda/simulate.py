@@ -86,7 +86,9 @@ def training() -> str:
     x, y = rng.standard_normal((7, 5)), rng.integers(0, 3, 7)
     losses, weights = {}, {}
     for backend in ("reference", "cuda"):
-        layers = [fn.Dense(6, activation="gelu"), fn.Dropout(0.3), fn.Dense(4, activation="relu"), fn.Dense(3)]
+        layers = [fn.Dense(6, activation="gelu"), fn.Dropout(0.3), fn.Dense(4, activation="relu")]
+        layers += [fn.GaussianDropout(0.2), fn.Dense(5, activation="mish"), fn.GaussianNoise(0.1), fn.PReLU()]
+        layers += [fn.AlphaDropout(0.1), fn.Dense(3)]
         model = fn.Sequential(layers, dtype="float64", backend=backend, seed=3)
         model.compile(optimizer=fn.Adam(1e-2), loss="cross_entropy", clip_norm=0.5)
         losses[backend] = [model.train_step(x, y) for _ in range(3)] + [model.train_step(x[:3], y[:3])]

@@ -176,6 +176,135 @@ def test_dropout_refuses():
             fn.Dropout(rate)
 
 
+# --- GaussianNoise, GaussianDropout, AlphaDropout ----------------------------------------------------------
+
+NOISY = [fn.GaussianNoise(0.5), fn.GaussianDropout(0.2), fn.AlphaDropout(0.2)]
+
+
+def inputs_seen(layer, x, backend, **options):
+    """What a layer makes of one row in training: the gradient of a linear unit's kernel, which starts at zero."""
+    model = model_of(layer, fn.Dense(1, kernel_initializer="zeros"), backend=backend, input_shape=x.shape, **options)
+    model.compile(fn.SGD(1.0), "mean_squared_error")
+    found = []
+    for _ in range(2):
+        model.set_weights([np.zeros((x.size, 1)), np.zeros(1)])
+        model.train_step(x[None], [[-0.5]])
+        found.append(-model.get_weights()[0].ravel())
+    return found
+
+
+@pytest.mark.parametrize("layer", NOISY, ids=repr)
+def test_noise_is_the_identity_outside_training(backend, layer, rng):
+    x = rng.normal(size=(6, 5))
+    model = model_of(layer, backend=backend)
+    assert np.array_equal(model.predict(x), x)
+    model.compile("sgd", "mse")
+    assert model.evaluate(x, x)["loss"] == 0.0
+
+
+def test_noise_in_training(backend, rng):
+    """Each has the moments that it should have, and draws anew in each step."""
+    x = rng.normal(size=20_000)
+    noise, dropout, alpha = (inputs_seen(layer, x, backend) for layer in NOISY)
+    for y in noise:
+        assert abs((y - x).mean()) < 0.02 and abs((y - x).std() - 0.5) < 0.02
+    for y in dropout:
+        assert abs((y / x).mean() - 1) < 0.02 and abs((y / x).std() - 0.5) < 0.02
+    for y in alpha:
+        _, counts = np.unique(y, return_counts=True)
+        assert abs(counts.max() / x.size - 0.2) < 0.02
+        assert abs(y.mean()) < 0.05 and abs(y.var() - 1) < 0.05
+    for first, second in (noise, dropout, alpha):
+        assert (first != second).mean() > 0.3
+
+
+@pytest.mark.parametrize("layer", NOISY, ids=repr)
+def test_noise_follows_from_the_seed(backend, layer):
+    x = np.ones(100)
+    one, again, other = (inputs_seen(layer, x, backend, seed=seed)[0] for seed in (3, 3, 4))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("layer", [fn.GaussianNoise(0), fn.GaussianDropout(0), fn.AlphaDropout(0)], ids=repr)
+def test_no_noise(backend, layer, rng):
+    x = rng.normal(size=50)
+    assert np.array_equal(inputs_seen(layer, x, backend)[0], inputs_seen(fn.Activation("linear"), x, backend)[0])
+
+
+def test_noise_refuses():
+    with pytest.raises(ValueError, match=r"^GaussianNoise: stddev: expected a number in \[0, inf\), got -1"):
+        fn.GaussianNoise(-1)
+    for layer in (fn.GaussianDropout, fn.AlphaDropout):
+        for rate in (-0.1, 1.0, float("nan")):
+            with pytest.raises(ValueError, match=rf"^{layer.__name__}: rate: expected a number in \[0, 1\), got "):
+                layer(rate)
+
+
+# --- PReLU -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"), [(None, (4, 3, 5)), ((1, 2), (1, 1, 5)), ((3,), (4, 3, 1)), ((), (4, 3, 5))]
+)
+def test_prelu(backend, axes, shape, rng):
+    x = rng.normal(size=(6, 4, 3, 5))
+    model = model_of(fn.PReLU(shared_axes=axes), backend=backend)
+    assert_matches(model.predict(x), np.where(x > 0, x, 0.25 * x))
+    (alpha,) = model.get_weights()
+    assert alpha.shape == shape and model.output_shape == (4, 3, 5)
+    alpha = rng.normal(size=shape)
+    model.set_weights([alpha])
+    assert_matches(model.predict(x), np.where(x > 0, x, alpha * x))
+
+
+def test_prelu_learns_its_slopes(backend, rng):
+    x, slopes = rng.normal(size=(64, 3)), np.array([0.5, -1.0, 2.0])
+    model = model_of(fn.PReLU("zeros"), backend=backend)
+    model.compile(fn.Adam(0.1), "mse")
+    model.fit(x, np.where(x > 0, x, slopes * x), epochs=200, batch_size=64, verbose=0)
+    assert np.allclose(model.get_weights()[0], slopes, atol=1e-3)
+    assert model.parameter_names() == ["prelu_1.alpha"]
+
+
+def test_prelu_refuses():
+    with pytest.raises(ValueError, match=r"^PReLU: shared_axes: expected an integer of at least 1, got 0$"):
+        fn.PReLU(shared_axes=(0,))
+    with pytest.raises(fn.ShapeError, match=r"^PReLU: shared_axes: expected axes of rows of shape \(5,\), got \(2,\)$"):
+        model_of(fn.PReLU(shared_axes=(2,))).build((5,))
+
+
+# --- Maxout ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pieces", "bias"), [(1, True), (2, True), (3, False), (5, True)])
+def test_maxout(backend, pieces, bias, rng):
+    x = rng.normal(size=(7, 3, 4))
+    model = model_of(fn.Maxout(6, pieces, bias, bias_initializer="normal"), backend=backend)
+    y = model.predict(x)
+    weights = model.get_weights()
+    kernels, biases = (weights[::2], weights[1::2]) if bias else (weights, [0] * pieces)
+    assert len(kernels) == pieces and all(w.shape == (4, 6) for w in kernels)
+    assert_matches(y, np.max([x @ w + b for w, b in zip(kernels, biases, strict=True)], axis=0))
+
+
+def test_maxout_learns_the_absolute_value(backend, rng):
+    """|x| is the larger of x and -x: a function that two pieces hold exactly."""
+    x = rng.normal(size=(64, 1))
+    model = model_of(fn.Maxout(1), backend=backend, seed=1)
+    model.compile(fn.Adam(0.05), "mse")
+    model.fit(x, np.abs(x), epochs=500, batch_size=64, verbose=0)
+    assert model.evaluate(x, np.abs(x))["loss"] < 1e-4
+    assert model.parameter_names() == [f"maxout_1.{kind}_{j}" for j in (0, 1) for kind in ("kernel", "bias")]
+
+
+def test_maxout_refuses():
+    for arguments, name in (((0,), "units"), ((3, 0), "pieces")):
+        with pytest.raises(ValueError, match=rf"^Maxout: {name}: expected an integer of at least 1, got 0$"):
+            fn.Maxout(*arguments)
+    with pytest.raises(fn.ShapeError, match=r"^Maxout: input: expected shape \(batch, ..., inputs\), got \(batch,\)$"):
+        model_of(fn.Maxout(3)).build(())
+
+
 # --- Flatten ---------------------------------------------------------------------------------------------
 
 
@@ -236,6 +365,11 @@ def test_own_layer(backend, rng):
         fn.Activation("softmax"),
         fn.Dropout(0.25),
         fn.Flatten(),
+        fn.GaussianNoise(0.1),
+        fn.GaussianDropout(0.25),
+        fn.AlphaDropout(0.25),
+        fn.PReLU(fn.initializers.Constant(0.1), (1, 2)),
+        fn.Maxout(4, 3, False, "he_normal"),
     ],
     ids=repr,
 )

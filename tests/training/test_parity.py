@@ -15,6 +15,7 @@ NETWORKS = {
     "mixed": (64, (48, "relu"), (40, "gelu"), (24, "tanh"), (10, None)),
     "smooth": (64, (40, "gelu_tanh"), (32, "silu"), (24, "softplus"), (10, None)),
     "piecewise": (64, (40, "leaky_relu"), (32, "elu"), (24, "sigmoid"), (10, None)),
+    "later": (64, (40, "selu"), (32, "mish"), (24, "hard_swish"), (16, "softsign"), (10, None)),
     "one output": (64, (32, "tanh"), (1, None)),
 }
 #: Losses with a name in PyTorch, and the network that each is tried on.
@@ -74,6 +75,7 @@ def pytorch(*, network="mixed", optimizer="adam", loss="cross_entropy", clip_nor
     activations = {
         "gelu_tanh": lambda z: functional.gelu(z, approximate="tanh"),
         "tanh": torch.tanh,
+        "hard_swish": functional.hardswish,
         "sigmoid": torch.sigmoid,
         None: lambda z: z,
     }
@@ -129,6 +131,12 @@ def test_optimizers_agree_with_pytorch(backend, optimizer, network):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_and_activations_agree(backend, loss):
     options = {"network": LOSSES[loss], "loss": loss}
+    assert_close(run(backend, **options), run("reference", **options), 1e-10)
+    assert_close(run(backend, **options), pytorch(**options), 1e-9)
+
+
+def test_later_activations_agree(backend):
+    options = {"network": "later"}
     assert_close(run(backend, **options), run("reference", **options), 1e-10)
     assert_close(run(backend, **options), pytorch(**options), 1e-9)
 

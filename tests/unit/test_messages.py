@@ -155,7 +155,7 @@ BAD = {
         lambda: ops.dense(X, W, activation="step"), ValueError,
         "dense: activation: expected one of 'linear', 'relu', 'leaky_relu', 'elu', 'gelu', 'gelu_tanh', 'silu', "
         "'sigmoid', "
-        "'tanh', 'softplus', got 'step'",
+        "'tanh', 'softplus', 'selu', 'softsign', 'hard_sigmoid', 'hard_swish', 'mish', got 'step'",
     ),
     "alpha": (lambda: ops.elu(X, alpha=-1.0), ValueError, "elu: alpha: expected a number in [0, inf), got -1.0"),
     "alpha NaN": (
@@ -164,6 +164,25 @@ BAD = {
     ),
     "rate": (lambda: ops.dropout(X, 1.5), ValueError, "dropout: rate: expected a number in [0, 1], got 1.5"),
     "seed": (lambda: ops.dropout(X, seed=-1), ValueError, f"dropout: seed: expected a number in [0, {2**53}), got -1"),
+    "stddev": (
+        lambda: ops.gaussian_noise(X, -0.5), ValueError,
+        "gaussian_noise: stddev: expected a number in [0, inf), got -0.5",
+    ),
+    "stddev infinite": (
+        lambda: ops.gaussian_dropout(X, np.inf), ValueError,
+        "gaussian_dropout: stddev: expected a number in [0, inf), got inf",
+    ),
+    "alpha_dropout's rate": (
+        lambda: ops.alpha_dropout(X, 1.0), ValueError, "alpha_dropout: rate: expected a number in [0, 1), got 1.0",
+    ),
+    "step": (
+        lambda: ops.alpha_dropout(X, step=2**32), ValueError,
+        f"alpha_dropout: step: expected a number in [0, {2**32}), got {2**32}",
+    ),
+    "slopes": (
+        lambda: ops.prelu(X, np.ones(3, F4)), ShapeError,
+        "prelu: b: expected a shape that broadcasts with (3, 4), got (3,)",
+    ),
     "delta": (lambda: ops.huber(X, X, delta=0.0), ValueError, "huber: delta: expected a number in (0, inf), got 0.0"),
     "smoothing": (
         lambda: ops.softmax_cross_entropy(X, X, label_smoothing=2), ValueError,

@@ -13,6 +13,7 @@ from fastnn.table import ACTIVATIONS, ALPHA, DTYPES, MAX_RANK, SAVED, TABLE, Op,
 #: Ops that other ops are made of: reached through the names on the right.
 INTERNAL = {
     "maximum_backward": "gradient of maximum",
+    "prelu_backward": "gradient of prelu",
     "clip_by_norm": "clip_by_global_norm",
     "sum_of_squares": "norm",
     "column_sum": "sum",

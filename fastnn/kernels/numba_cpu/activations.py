@@ -9,7 +9,10 @@ from fastnn.kernels.numba_cpu.common import kernel, share, share_rows, summing
 from fastnn.kernels.numba_cpu.reductions import row_maximum, row_sum
 from fastnn.table import ACTIVATIONS
 
-LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS = range(len(ACTIVATIONS))
+(
+    LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS,
+    SELU, SOFTSIGN, HARD_SIGMOID, HARD_SWISH, MISH,
+) = range(len(ACTIVATIONS))  # fmt: skip
 
 
 @kernel
@@ -155,6 +158,76 @@ def softplus_backward(dy, y, dx, part, parts):
 
 
 @kernel
+def selu(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.selu(x[i])
+
+
+@kernel
+def selu_backward(dy, y, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.selu_backward(dy[i], y[i])
+
+
+@kernel
+def softsign(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.softsign(x[i])
+
+
+@kernel
+def softsign_backward(dy, x, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.softsign_backward(dy[i], x[i])
+
+
+@kernel
+def hard_sigmoid(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.hard_sigmoid(x[i])
+
+
+@kernel
+def hard_sigmoid_backward(dy, y, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.hard_sigmoid_backward(dy[i], y[i])
+
+
+@kernel
+def hard_swish(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.hard_swish(x[i])
+
+
+@kernel
+def hard_swish_backward(dy, x, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.hard_swish_backward(dy[i], x[i])
+
+
+@kernel
+def mish(x, y, part, parts):
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = scalar.mish(x[i])
+
+
+@kernel
+def mish_backward(dy, x, dx, part, parts):
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = scalar.mish_backward(dy[i], x[i])
+
+
+@kernel
 def activate(code, alpha, y):
     """y (n) = f(y) in place, for the activation with this position in table.ACTIVATIONS.
 
@@ -190,6 +263,21 @@ def activate(code, alpha, y):
     elif code == SOFTPLUS:
         for i in range(start, stop):
             y[i] = scalar.softplus(y[i])
+    elif code == SELU:
+        for i in range(start, stop):
+            y[i] = scalar.selu(y[i])
+    elif code == SOFTSIGN:
+        for i in range(start, stop):
+            y[i] = scalar.softsign(y[i])
+    elif code == HARD_SIGMOID:
+        for i in range(start, stop):
+            y[i] = scalar.hard_sigmoid(y[i])
+    elif code == HARD_SWISH:
+        for i in range(start, stop):
+            y[i] = scalar.hard_swish(y[i])
+    elif code == MISH:
+        for i in range(start, stop):
+            y[i] = scalar.mish(y[i])
 
 
 @kernel
@@ -215,6 +303,16 @@ def activate_backward(code, alpha, dy, saved, dx, part, parts):
         tanh_backward(dy, saved, dx, part, parts)
     elif code == SOFTPLUS:
         softplus_backward(dy, saved, dx, part, parts)
+    elif code == SELU:
+        selu_backward(dy, saved, dx, part, parts)
+    elif code == SOFTSIGN:
+        softsign_backward(dy, saved, dx, part, parts)
+    elif code == HARD_SIGMOID:
+        hard_sigmoid_backward(dy, saved, dx, part, parts)
+    elif code == HARD_SWISH:
+        hard_swish_backward(dy, saved, dx, part, parts)
+    elif code == MISH:
+        mish_backward(dy, saved, dx, part, parts)
 
 
 @summing
@@ -294,10 +392,12 @@ def log_softmax_backward(dy, y, dx, part, parts):
 KERNELS = {
     "linear": linear, "linear_backward": linear_backward, "relu": relu, "relu_backward": relu_backward,
     "leaky_relu": leaky_relu, "leaky_relu_backward": leaky_relu_backward, "elu": elu, "elu_backward": elu_backward,
-    "gelu": gelu, "gelu_backward": gelu_backward, "gelu_tanh": gelu_tanh,
-    "gelu_tanh_backward": gelu_tanh_backward, "silu": silu, "silu_backward": silu_backward, "sigmoid": sigmoid,
-    "sigmoid_backward": sigmoid_backward, "tanh": tanh, "tanh_backward": tanh_backward, "softplus": softplus,
-    "softplus_backward": softplus_backward, "softmax": softmax, "softmax_backward": softmax_backward,
-    "log_softmax": log_softmax, "log_softmax_backward": log_softmax_backward,
+    "gelu": gelu, "gelu_backward": gelu_backward, "gelu_tanh": gelu_tanh, "gelu_tanh_backward": gelu_tanh_backward,
+    "silu": silu, "silu_backward": silu_backward, "sigmoid": sigmoid, "sigmoid_backward": sigmoid_backward,
+    "tanh": tanh, "tanh_backward": tanh_backward, "softplus": softplus, "softplus_backward": softplus_backward,
+    "selu": selu, "selu_backward": selu_backward, "softsign": softsign, "softsign_backward": softsign_backward,
+    "hard_sigmoid": hard_sigmoid, "hard_sigmoid_backward": hard_sigmoid_backward, "hard_swish": hard_swish,
+    "hard_swish_backward": hard_swish_backward, "mish": mish, "mish_backward": mish_backward, "softmax": softmax,
+    "softmax_backward": softmax_backward, "log_softmax": log_softmax, "log_softmax_backward": log_softmax_backward,
 }  # fmt: skip
 WORKSPACE = {}

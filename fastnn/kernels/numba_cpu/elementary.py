@@ -169,6 +169,33 @@ def log(x):
 
 
 @inlined
+def quarter_sine(f):
+    """sin(pi f / 2) for |f| <= 1/2."""
+    z = f * f
+    if is_single(f):
+        return f * quartic(z, 1.570796327, -0.6459640961, 0.07969258273, -0.004681266257, 0.0001582063036)
+    rest = line(z, 0.000160441150742190911, line(z, -3.5986433529823097e-6, 5.63393378153785395e-8))
+    return f * quartic(
+        z, 1.57079632679489661, -0.645964097506244316, 0.0796926262460430031, -0.00468175413234097599, rest
+    )
+
+
+@inlined
+def quarter_cosine(f):
+    """cos(pi f / 2) for |f| <= 1/2."""
+    T = type(f)
+    z = f * f
+    if is_single(f):
+        rest = quartic(z, -1.23370055, 0.2536695077, -0.02086347506, 0.0009191963343, -2.49092287e-5)
+    else:
+        rest = line(z, -0.0000252020390280291761, line(z, 4.71067840550522711e-7, -6.32939634496742351e-9))
+        rest = quartic(
+            z, -1.23370055013616983, 0.253669507901047823, -0.0208634807633407725, 0.000919260274546844619, rest
+        )
+    return T(1) + z * rest
+
+
+@inlined
 def normal_tail(x):
     """Upper tail of the normal distribution at x >= 0 and exp(-x^2 / 2), both to be multiplied by the scale returned.
 

@@ -56,6 +56,23 @@ def maximum_backward(dy, a, b, da, db, part, parts):
 
 
 @kernel
+def prelu(x, slope, y, part, parts):
+    """x, or slope x where x is not positive."""
+    start, stop = share(y.size, part, parts)
+    for i in range(start, stop):
+        y[i] = x[i] if x[i] > 0 else x[i] * slope[i]
+
+
+@kernel
+def prelu_backward(dy, x, slope, dx, dslope, part, parts):
+    T = dy.dtype.type
+    start, stop = share(dy.size, part, parts)
+    for i in range(start, stop):
+        dx[i] = dy[i] if x[i] > 0 else dy[i] * slope[i]
+        dslope[i] = T(0) if x[i] > 0 else dy[i] * x[i]
+
+
+@kernel
 def power(a, b, y, part, parts):
     start, stop = share(y.size, part, parts)
     for i in range(start, stop):
@@ -136,7 +153,7 @@ def copy(x, y, shape, strides, part, parts):
 
 KERNELS = {
     "add": add, "subtract": subtract, "multiply": multiply, "divide": divide, "maximum": maximum,
-    "maximum_backward": maximum_backward, "power": power, "affine": affine, "exp": exp, "log": log, "sin": sin,
-    "cos": cos, "sqrt": sqrt, "copy": copy,
+    "maximum_backward": maximum_backward, "prelu": prelu, "prelu_backward": prelu_backward, "power": power,
+    "affine": affine, "exp": exp, "log": log, "sin": sin, "cos": cos, "sqrt": sqrt, "copy": copy,
 }  # fmt: skip
 WORKSPACE = {}

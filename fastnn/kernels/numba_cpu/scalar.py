@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastnn.kernels.numba_cpu.bits import head, is_single, with_sign
 from fastnn.kernels.numba_cpu.common import inlined
-from fastnn.kernels.numba_cpu.elementary import at_most, exp, exp_scaled, expm1, log1p, normal_tail
+from fastnn.kernels.numba_cpu.elementary import at_most, clip, exp, exp_scaled, expm1, log1p, normal_tail
 
 
 @inlined
@@ -179,3 +179,90 @@ def softplus(x):
 def softplus_backward(dy, y):
     """dy sigmoid(x) = dy (1 - exp(-y))."""
     return dy * -expm1(-y)
+
+
+@inlined
+def selu(x):
+    """1.0507 x, or 1.0507 * 1.6733 (exp(x) - 1) where x is negative (Klambauer et al. 2017)."""
+    T = type(x)
+    negative = T(1.7580993408473769) * expm1(x)
+    return negative if x < 0 else T(1.0507009873554805) * x
+
+
+@inlined
+def selu_backward(dy, y):
+    T = type(y)
+    return dy * (y + T(1.7580993408473769) if y <= 0 else T(1.0507009873554805))
+
+
+@inlined
+def softsign(x):
+    """x / (1 + |x|)."""
+    T = type(x)
+    a = at_most(abs(x), 1e18)  # from 1e16 (1e8) on 1; infinity / infinity is NaN
+    return with_sign(a / (T(1) + a), x)
+
+
+@inlined
+def softsign_backward(dy, x):
+    """dy / (1 + |x|)^2."""
+    s = type(x)(1) + abs(x)
+    return dy / (s * s)
+
+
+@inlined
+def hard_sigmoid(x):
+    """min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
+    T = type(x)
+    return clip(x + T(3), 0, 6) * T(0.16666666666666667)  # times 6 it is rounded to 1
+
+
+@inlined
+def hard_sigmoid_backward(dy, y):
+    T = type(y)
+    dx = T(0) if y <= 0 else dy * T(0.16666666666666667)
+    return T(0) if y >= 1 else dx
+
+
+@inlined
+def hard_swish(x):
+    """x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019); -3 * 0 from -3 down, for minus infinity too."""
+    return (type(x)(-3) if x < -3 else x) * hard_sigmoid(x)
+
+
+@inlined
+def hard_swish_backward(dy, x):
+    """dy (2 x + 3) / 6 between -3 and 3."""
+    T = type(x)
+    slope = (x + x + T(3)) * T(0.16666666666666667)
+    slope = T(0) if x <= -3 else slope
+    return dy * (T(1) if x >= 3 else slope)
+
+
+@inlined
+def mish(x):
+    """x tanh(log(1 + exp(x))) (Misra 2019).
+
+    With e = exp(-|x|) the tanh is (1 + 2 e) / (1 + 2 e + 2 e^2), and e (e + 2) / (e (e + 2) + 2) for negative x.
+    """
+    T = type(x)
+    a = at_most(abs(x), 110 if is_single(x) else 760)  # beyond, |x| exp(-|x|) is 0
+    y, scale = exp_scaled(-a, T(-0.0))
+    e = y * scale
+    n = -(a * y) * (e + T(2)) if x < 0 else x * (T(1) + T(2) * e)
+    d = e * (e + T(2)) + T(2) if x < 0 else T(1) + T(2) * e * (T(1) + e)
+    return n / d * (scale if x < 0 else T(1))
+
+
+@inlined
+def mish_backward(dy, x):
+    """dy (w + x w'), with e = exp(-|x|) and w = n / d as in `mish`: w' = 4 e^2 (1 + e) / d^2, 4 e (1 + e) / d^2."""
+    T = type(x)
+    a = at_most(abs(x), 110 if is_single(x) else 760)
+    y, scale = exp_scaled(-a, T(-0.0))
+    e = y * scale
+    d = e * (e + T(2)) + T(2) if x < 0 else T(1) + T(2) * e * (T(1) + e)
+    n = (e + T(2)) * d if x < 0 else (T(1) + T(2) * e) * d
+    a = T(4) * a * (T(1) + e)
+    n = y * (n - a) * scale if x < 0 else n + a * e * e
+    return dy * (n / (d * d))

@@ -151,6 +151,76 @@ def softplus_backward(dy, y, dx):
         dx[i] = scalar.softplus_backward(dy[i], y[i])
 
 
+@cuda.jit
+def selu(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = scalar.selu(x[i])
+
+
+@cuda.jit
+def selu_backward(dy, y, dx):
+    i = cuda.grid(1)
+    if i < dx.size:
+        dx[i] = scalar.selu_backward(dy[i], y[i])
+
+
+@cuda.jit
+def softsign(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = scalar.softsign(x[i])
+
+
+@cuda.jit
+def softsign_backward(dy, x, dx):
+    i = cuda.grid(1)
+    if i < dx.size:
+        dx[i] = scalar.softsign_backward(dy[i], x[i])
+
+
+@cuda.jit
+def hard_sigmoid(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = scalar.hard_sigmoid(x[i])
+
+
+@cuda.jit
+def hard_sigmoid_backward(dy, y, dx):
+    i = cuda.grid(1)
+    if i < dx.size:
+        dx[i] = scalar.hard_sigmoid_backward(dy[i], y[i])
+
+
+@cuda.jit
+def hard_swish(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = scalar.hard_swish(x[i])
+
+
+@cuda.jit
+def hard_swish_backward(dy, x, dx):
+    i = cuda.grid(1)
+    if i < dx.size:
+        dx[i] = scalar.hard_swish_backward(dy[i], x[i])
+
+
+@cuda.jit
+def mish(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = scalar.mish(x[i])
+
+
+@cuda.jit
+def mish_backward(dy, x, dx):
+    i = cuda.grid(1)
+    if i < dx.size:
+        dx[i] = scalar.mish_backward(dy[i], x[i])
+
+
 @cuda.jit(device=True)
 def row_maximum(x, row, lane, lanes):
     """Largest element of a row of x (o,r), NaN if there is one, in all threads of a group; of no row where row >= o."""
@@ -232,13 +302,17 @@ def log_softmax_backward(dy, y, dx, lanes):
 KERNELS = {
     "linear": elements(linear), "linear_backward": elements(linear_backward), "relu": elements(relu),
     "relu_backward": elements(relu_backward), "leaky_relu": elements(leaky_relu),
-    "leaky_relu_backward": elements(leaky_relu_backward), "elu": elements(elu),
-    "elu_backward": elements(elu_backward), "gelu": elements(gelu), "gelu_backward": elements(gelu_backward),
-    "gelu_tanh": elements(gelu_tanh), "gelu_tanh_backward": elements(gelu_tanh_backward), "silu": elements(silu),
+    "leaky_relu_backward": elements(leaky_relu_backward), "elu": elements(elu), "elu_backward": elements(elu_backward),
+    "gelu": elements(gelu), "gelu_backward": elements(gelu_backward), "gelu_tanh": elements(gelu_tanh),
+    "gelu_tanh_backward": elements(gelu_tanh_backward), "silu": elements(silu),
     "silu_backward": elements(silu_backward), "sigmoid": elements(sigmoid),
     "sigmoid_backward": elements(sigmoid_backward), "tanh": elements(tanh), "tanh_backward": elements(tanh_backward),
-    "softplus": elements(softplus), "softplus_backward": elements(softplus_backward), "softmax": rows(softmax),
-    "softmax_backward": rows(softmax_backward), "log_softmax": rows(log_softmax),
-    "log_softmax_backward": rows(log_softmax_backward),
+    "softplus": elements(softplus), "softplus_backward": elements(softplus_backward), "selu": elements(selu),
+    "selu_backward": elements(selu_backward), "softsign": elements(softsign),
+    "softsign_backward": elements(softsign_backward), "hard_sigmoid": elements(hard_sigmoid),
+    "hard_sigmoid_backward": elements(hard_sigmoid_backward), "hard_swish": elements(hard_swish),
+    "hard_swish_backward": elements(hard_swish_backward), "mish": elements(mish),
+    "mish_backward": elements(mish_backward), "softmax": rows(softmax), "softmax_backward": rows(softmax_backward),
+    "log_softmax": rows(log_softmax), "log_softmax_backward": rows(log_softmax_backward),
 }  # fmt: skip
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {}

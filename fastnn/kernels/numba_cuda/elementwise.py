@@ -59,6 +59,23 @@ def maximum_backward(dy, a, b, da, db):
 
 
 @cuda.jit
+def prelu(x, slope, y):
+    """x, or slope x where x is not positive."""
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = x[i] if x[i] > x.dtype.type(0) else x[i] * slope[i]
+
+
+@cuda.jit
+def prelu_backward(dy, x, slope, dx, dslope):
+    T = dy.dtype.type
+    i = cuda.grid(1)
+    if i < dy.size:
+        dx[i] = dy[i] if x[i] > T(0) else dy[i] * slope[i]
+        dslope[i] = T(0) if x[i] > T(0) else dy[i] * x[i]
+
+
+@cuda.jit
 def power(a, b, y):
     i = cuda.grid(1)
     if i < y.size:
@@ -144,7 +161,8 @@ def launch_copy(launch: Callable, arrays: list, workspace: Any, dims: dict, para
 
 KERNELS = {
     "add": elements(add), "subtract": elements(subtract), "multiply": elements(multiply), "divide": elements(divide),
-    "maximum": elements(maximum), "maximum_backward": elements(maximum_backward), "power": elements(power),
+    "maximum": elements(maximum), "maximum_backward": elements(maximum_backward),
+    "prelu": elements(prelu), "prelu_backward": elements(prelu_backward), "power": elements(power),
     "affine": elements(affine), "exp": elements(exp), "log": elements(log), "sin": elements(sin),
     "cos": elements(cos), "sqrt": elements(sqrt), "copy": launch_copy,
 }  # fmt: skip

@@ -15,7 +15,10 @@ import numpy as np
 from fastnn.kernels.numba_cuda.shim import cuda, exp, expm1, log1p, pow, tanh
 from fastnn.table import ACTIVATIONS
 
-LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS = range(len(ACTIVATIONS))
+(
+    LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS,
+    SELU, SOFTSIGN, HARD_SIGMOID, HARD_SWISH, MISH,
+) = range(len(ACTIVATIONS))  # fmt: skip
 
 # --- building blocks -------------------------------------------------------------------------------------
 
@@ -276,6 +279,91 @@ def softplus_backward(dy, y):
 
 
 @cuda.jit(device=True)
+def selu(x):
+    """1.0507 x, or 1.0507 * 1.6733 (exp(x) - 1) where x is negative (Klambauer et al. 2017)."""
+    T = type(x)
+    return T(1.7580993408473769) * expm1(x) if x < T(0) else T(1.0507009873554805) * x
+
+
+@cuda.jit(device=True)
+def selu_backward(dy, y):
+    T = type(y)
+    return dy * (y + T(1.7580993408473769) if y <= T(0) else T(1.0507009873554805))
+
+
+@cuda.jit(device=True)
+def softsign(x):
+    """x / (1 + |x|)."""
+    x = clip(x, -1e18, 1e18)  # from 1e16 (1e8) on 1; infinity / infinity is NaN
+    return x / (type(x)(1) + abs(x))
+
+
+@cuda.jit(device=True)
+def softsign_backward(dy, x):
+    """dy / (1 + |x|)^2."""
+    s = type(x)(1) + abs(x)
+    return dy / (s * s)
+
+
+@cuda.jit(device=True)
+def hard_sigmoid(x):
+    """min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
+    T = type(x)
+    return clip(x + T(3), 0, 6) * T(0.16666666666666667)  # times 6 it is rounded to 1
+
+
+@cuda.jit(device=True)
+def hard_sigmoid_backward(dy, y):
+    T = type(y)
+    return T(0) if y <= T(0) or y >= T(1) else dy * T(0.16666666666666667)
+
+
+@cuda.jit(device=True)
+def hard_swish(x):
+    """x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019); -3 * 0 from -3 down, for minus infinity too."""
+    T = type(x)
+    return (T(-3) if x < T(-3) else x) * hard_sigmoid(x)
+
+
+@cuda.jit(device=True)
+def hard_swish_backward(dy, x):
+    """dy (2 x + 3) / 6 between -3 and 3."""
+    T = type(x)
+    slope = (x + x + T(3)) * T(0.16666666666666667)
+    slope = T(0) if x <= T(-3) else slope
+    return dy * (T(1) if x >= T(3) else slope)
+
+
+@cuda.jit(device=True)
+def mish(x):
+    """x tanh(log(1 + exp(x))) (Misra 2019).
+
+    With e = exp(-|x|) the tanh is (1 + 2 e) / (1 + 2 e + 2 e^2), and e (e + 2) / (e (e + 2) + 2) for negative x.
+    """
+    T = type(x)
+    a = at_most(abs(x), 110.0 if is_single(x) else 760.0)  # beyond, |x| exp(-|x|) is 0
+    y, scale = exp_scaled(-a, T(0))
+    e = y * scale
+    if x < T(0):
+        return -(a * y) * (e + T(2)) / (e * (e + T(2)) + T(2)) * scale
+    return x * (T(1) + T(2) * e) / (T(1) + T(2) * e * (T(1) + e))
+
+
+@cuda.jit(device=True)
+def mish_backward(dy, x):
+    """dy (w + x w'), with e = exp(-|x|) and w = n / d as in `mish`: w' = 4 e^2 (1 + e) / d^2, 4 e (1 + e) / d^2."""
+    T = type(x)
+    a = at_most(abs(x), 110.0 if is_single(x) else 760.0)
+    e = exp(-a)
+    rest = T(4) * a * (T(1) + e)
+    if x < T(0):
+        d = e * (e + T(2)) + T(2)
+        return dy * (e * ((e + T(2)) * d - rest) / (d * d))
+    d = T(1) + T(2) * e * (T(1) + e)
+    return dy * (((T(1) + T(2) * e) * d + rest * e * e) / (d * d))
+
+
+@cuda.jit(device=True)
 def activate(code, x, alpha):
     """f(x) for the activation with this position in table.ACTIVATIONS."""
     if code == RELU:
@@ -296,4 +384,14 @@ def activate(code, x, alpha):
         return tanh(x)
     if code == SOFTPLUS:
         return softplus(x)
+    if code == SELU:
+        return selu(x)
+    if code == SOFTSIGN:
+        return softsign(x)
+    if code == HARD_SIGMOID:
+        return hard_sigmoid(x)
+    if code == HARD_SWISH:
+        return hard_swish(x)
+    if code == MISH:
+        return mish(x)
     return x
