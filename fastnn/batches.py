@@ -46,7 +46,7 @@ def class_weights(class_weight: Any, y: np.ndarray, classes: int, dtype: Any) ->
     """Weights of rows from the weights of their classes."""
     labels = y
     if y.ndim == 2 and y.dtype.kind == "f":
-        labels = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0]
+        labels = y.argmax(axis=1) if y.shape[1] > 1 else np.where(y[:, 0] == -1, 0, y[:, 0])  # hinge losses' -1 is 0
     classes = max(classes, 2)
     known = np.isin(labels, np.arange(classes))
     if labels.ndim != 1 or not known.all():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks, training
-from fastnn.initializers import generator
+from fastnn import batches, checks
+from fastnn.training import order_of
 
 if TYPE_CHECKING:
     from fastnn.model import Sequential
@@ -65,14 +64,15 @@ def learning_rate_range_test(
     checks.interval(name, "high", high, low, float("inf"), "neither")
     checks.integer(name, "steps", steps, 2)
     checks.integer(name, "batch_size", batch_size, 1)
-    x, targets = training._data(model, name, X, y)
-    w = training.weights(name, sample_weight, len(x), model.dtype)
+    x, targets = batches.data(model, name, X, y)
+    w = batches.weights(name, sample_weight, len(x), model.dtype)
+    loader = batches.ArrayBatches(x, targets, w, batch_size, order_of(model))
     optimizer, _ = model._compiled()
     snapshot, dropout_step, learning_rate = model._snapshot(), model._step.value, optimizer.learning_rate
     rates = low * (high / low) ** (np.arange(steps) / (steps - 1))
     losses: list[float] = []
     try:
-        for rate, batch in zip(rates, _batches(model, training._Batches(x, targets, w, batch_size)), strict=False):
+        for rate, batch in zip(rates, _endless(loader), strict=False):
             optimizer.learning_rate = float(rate)
             loss = model._step_on(*batch)[0].item()
             if not np.isfinite(loss):
@@ -86,7 +86,7 @@ def learning_rate_range_test(
     return rates[: len(losses)], np.array(losses)
 
 
-def _batches(model: Sequential, loader: training._Batches) -> Iterator[tuple[Any, Any, Any]]:
-    """Shuffled batches of one pass after the other, without end."""
-    for number in count(model.epochs_done):
-        yield from loader.shuffled(generator(model.seed, training._SHUFFLE, number))
+def _endless(loader: batches.ArrayBatches) -> Iterator[batches.Batch]:
+    """Batches of one pass after the other."""
+    while True:
+        yield from loader.epoch()

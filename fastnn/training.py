@@ -131,7 +131,7 @@ def fit(
             validation_data = (x[cut:], targets[cut:])
             x, targets, w = x[:cut], targets[:cut], None if w is None else w[:cut]
             same_length("fit", x, targets)
-        rng = _order_of(model) if shuffle else None
+        rng = order_of(model) if shuffle else None
         if mapped(x) or mapped(targets):
             loader = MappedBatches(model, x, targets, w, batch_size, rng)
         else:
@@ -174,7 +174,7 @@ def _labels(model: Sequential, targets: np.ndarray) -> np.ndarray:
     return loss.targets(targets, model.output_shape, model.dtype) if mapped(targets) else targets
 
 
-def _order_of(model: Sequential) -> Callable[[], np.random.Generator]:
+def order_of(model: Sequential) -> Callable[[], np.random.Generator]:
     """A function to the generator of the next epoch's order: the seed and the steps done decide, as for dropout."""
     optimizer, _ = model._compiled()
     return lambda: generator(model.seed, _SHUFFLE, optimizer.iterations)

@@ -383,7 +383,9 @@ def softsquare(x):
     return ops.tanh(x) * x
 
 
-@pytest.mark.parametrize("layer", (fn.Dense(5, activation=softsquare), fn.Activation(softsquare)), ids=repr)
+@pytest.mark.parametrize(
+    "layer", (fn.Dense(5, activation=softsquare), fn.Activation(softsquare)), ids=("dense", "activation")
+)
 def test_an_activation_of_ones_own(layer, backend):
     """Recorded, differentiated and trained like our own."""
     rng = np.random.default_rng(0)
