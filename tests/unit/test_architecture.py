@@ -27,11 +27,16 @@ LAYERS = (
         "fastnn.batches", "fastnn.frozen", "fastnn.guard", "fastnn.inspection", "fastnn.model", "fastnn.plots",
         "fastnn.range_test", "fastnn.saving", "fastnn.training",
     ),
+    ("fastnn.frozen", "fastnn.model", "fastnn.saving", "fastnn.training"),
+    ("fastnn.sklearn",),
     ("fastnn.bench", "fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 #: Imported inside the functions that need them, so that `import fastnn` does not.
 WHEN_USED = {"safetensors", "tqdm", "numba", "numba_cuda", "matplotlib", "tensorboardX"}
+WHEN_USED = {"safetensors", "tqdm", "numba", "numba_cuda", "matplotlib"}
+#: Imported at once by what is nothing without them, and that `import fastnn` leaves alone.
+AT_ONCE = {"fastnn.sklearn": {"sklearn", "scipy"}}
 
 
 def level(module: str) -> int:
@@ -134,11 +139,12 @@ def test_heavy_packages_are_imported_when_used():
     for name, tree in MODULES.items():
         if name.startswith(("fastnn.kernels.", "fastnn.bench.peers.")):
             continue
+        allowed = {"fastnn", "fastnn_ext", "numpy"} | AT_ONCE.get(".".join(name.split(".")[:2]), set())
         tops = {i.split(".")[0] for i in imports(tree, everywhere=False)}
-        foreign = tops - set(sys.stdlib_module_names) - {"fastnn", "fastnn_ext", "numpy"}
+        foreign = tops - set(sys.stdlib_module_names) - allowed
         assert not foreign, f"{name} imports {foreign} at once"
         everywhere = {i.split(".")[0] for i in imports(tree)} - set(sys.stdlib_module_names)
-        assert everywhere <= {"fastnn", "fastnn_ext", "numpy"} | WHEN_USED, f"{name} imports {everywhere}"
+        assert everywhere <= allowed | WHEN_USED, f"{name} imports {everywhere}"
 
 
 def test_nothing_imports_tests_or_benchmarks():
