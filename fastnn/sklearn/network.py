@@ -8,18 +8,25 @@ from math import inf, sqrt
 from typing import Any
 
 from fastnn import checks, initializers, layers, losses, optimizers, regularizers
-from fastnn.program import Slot
+from fastnn.ops.dispatch import apply
+from fastnn.program import Slot, Tensor
 
 #: scikit-learn's names of activations where they differ.
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
 
 
 class Alpha(regularizers.L2):
-    """The L2 penalty of all weights, its factor a slot: it depends on the size of a call's batches."""
+    """The L2 penalty of all weights, its factor a slot, as it depends on the batches' size in each call of `fit`."""
 
     def __init__(self, factor: Slot) -> None:
         super().__init__(0.0)
-        self.l2 = factor  # type: ignore[assignment]
+        self.factor = factor
+
+    def penalty(self, p: Tensor) -> Tensor:
+        return apply("penalty", p.reshape(-1), None, l2=self.factor).reshape(())
+
+    def add_gradient(self, p: Tensor, g: Tensor) -> None:
+        apply("penalty", p.reshape(-1), g.reshape(-1), l2=self.factor)
 
 
 class Scaled(losses.Loss):
