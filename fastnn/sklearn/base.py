@@ -206,7 +206,6 @@ class MLP(BaseEstimator):
         model.compile(network.optimizer(self), loss)
         if keep:
             model.set_weights(self.model_.get_weights())
-            model.epochs_done = self.model_.epochs_done
         self.model_ = model
         self.n_layers_ = len(hidden) + 2
 

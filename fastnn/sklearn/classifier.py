@@ -15,6 +15,10 @@ from fastnn.sklearn.base import MLP
 from fastnn.sklearn.network import Scaled
 from fastnn.sklearn.parameters import document
 
+#: Losses of softmax outputs, and those that see what comes before softmax or sigmoid.
+_OF_ONE_CLASS = (losses.CrossEntropy,)
+_OF_LOGITS = (losses.CrossEntropy, losses.BinaryCrossEntropy)
+
 _LOSS = """\
     loss : str, Loss or function, optional
         None and "log_loss" are scikit-learn's: cross-entropy, its mean over rows, for indicators summed over
@@ -119,8 +123,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         if len(labels) < 2 and not indicators:
             raise ValueError(f"MLPClassifier: y: expected at least two classes, got one class: {labels[0]!r}")
         self._indicators, self.classes_ = indicators, labels
-        cross_entropy = self.loss == "cross_entropy" or isinstance(self.loss, losses.CrossEntropy)
-        several = (len(labels) > 2 or cross_entropy) and not indicators
+        several = not indicators and (len(labels) > 2 or isinstance(self._given_loss(), _OF_ONE_CLASS))
         self.out_activation_ = "softmax" if several else "logistic"
         self.n_outputs_ = len(labels) if several or indicators else 1
 
@@ -141,21 +144,23 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     # --- losses ------------------------------------------------------------------------------------------
 
+    def _given_loss(self) -> losses.Loss | None:
+        """The loss if it is not scikit-learn's."""
+        return None if self.loss is None or self.loss == "log_loss" else losses.REGISTRY.get(self.loss)
+
     def _loss_and_activation(self) -> tuple[losses.Loss, str]:
         several = self.out_activation_ == "softmax"
-        if self.loss is None or self.loss == "log_loss":
+        loss = self._given_loss()
+        if isinstance(loss, losses.BinaryCrossEntropy if several else _OF_ONE_CLASS):
+            expected = "a loss of one class of several" if several else "a loss of independent labels"
+            checks.fail(ValueError, "MLPClassifier", "loss", expected, repr(loss))
+        self._logits = loss is None or isinstance(loss, _OF_LOGITS)
+        if loss is None:
             loss = losses.CrossEntropy() if several else Scaled(losses.BinaryCrossEntropy(), self.n_outputs_)
-            self._logits = True
-        else:
-            loss = losses.REGISTRY.get(self.loss)
-            self._logits = isinstance(loss, (losses.CrossEntropy, losses.BinaryCrossEntropy))
-            if isinstance(loss, losses.BinaryCrossEntropy if several else losses.CrossEntropy):
-                expected = "a loss of one class of several" if several else "a loss of independent labels"
-                checks.fail(ValueError, "MLPClassifier", "loss", expected, repr(loss))
         return loss, "linear" if self._logits else self.out_activation_
 
     def _loss_targets(self, y: np.ndarray) -> np.ndarray:
-        if self.out_activation_ == "softmax" and not self._logits:
+        if self.out_activation_ == "softmax" and not isinstance(self.model_.loss, losses.CrossEntropy):
             return np.eye(self.n_outputs_, dtype=self.dtype)[y]
         return y
 

@@ -20,7 +20,7 @@ from sklearn import neural_network as theirs
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_regression
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import log_loss, r2_score
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -128,11 +128,11 @@ def test_same_steps_as_scikit_learn(kind, y, weighted):
 
 def test_as_accurate_as_scikit_learn():
     """Test accuracies differ by less than three standard errors of the difference of two shares near 0.9."""
-    params = {"max_iter": 15, "random_state": 0, "batch_size": 32}
+    params = {"max_iter": 20, "random_state": 0, "learning_rate_init": 0.01}
     own, peer = (kind(**params).fit(X[TRAIN], LABELS[TRAIN]) for kind in (MLPClassifier, theirs.MLPClassifier))
     p = peer.score(X[TEST], LABELS[TEST])
+    assert p > 0.8
     assert abs(own.score(X[TEST], LABELS[TEST]) - p) < 3 * np.sqrt(2 * p * (1 - p) / 200)
-    assert own.score(X[TEST], LABELS[TEST]) > 0.85
 
 
 @pytest.mark.parametrize("activation, factor", [("relu", 6), ("logistic", 2), ("tanh", 6)])
@@ -209,9 +209,9 @@ def test_explicit_validation_data(kind, y, early_stopping):
     assert fitted.t_ == 400 * fitted.n_iter_
     assert fitted.best_validation_score_ == max(fitted.validation_scores_)
     at = -1 if not early_stopping else int(np.argmax(fitted.validation_scores_))
-    assert fitted.score(X[TEST], y[TEST]) == pytest.approx(fitted.validation_scores_[at], rel=1e-6)
+    assert fitted.score(X[TEST], y[TEST]) == pytest.approx(fitted.validation_scores_[at], abs=1e-6)
     if kind is MLPClassifier:
-        expected = log_loss(y[TEST], fitted.predict_proba(X[TEST]).astype(np.float64))
+        expected = -fitted.predict_log_proba(X[TEST])[np.arange(200), y[TEST]].mean(dtype=np.float64)
     else:
         expected = ((fitted.predict(X[TEST]) - y[TEST]) ** 2).sum(axis=1).mean() / 2
     assert fitted.validation_loss_curve_[at] == pytest.approx(expected, rel=1e-5)
@@ -314,7 +314,7 @@ def test_string_labels():
     assert fitted.classes_.tolist() == ["even", "odd"]
     np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[fitted.predict_proba(X).argmax(axis=1)])
     np.testing.assert_array_equal(outputs(fitted), outputs(MLPClassifier(**SMALL).fit(X, BINARY)))
-    with pytest.raises(ValueError, match="has classes not in `self.classes_`"):
+    with pytest.raises(ValueError, match="`y` has classes not in `self"):
         fitted.partial_fit(X[:2], ["even", "neither"])
 
 
@@ -328,13 +328,13 @@ def test_sparse_rows(kind, y, layout):
 
 def test_column_names():
     frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
-    fitted = MLPClassifier(**SMALL).fit(frame, LABELS)
+    fitted, plain = (MLPClassifier(**SMALL).fit(x, LABELS) for x in (frame, X))
     assert fitted.feature_names_in_.tolist() == list(frame.columns)
-    np.testing.assert_array_equal(fitted.predict_proba(frame), outputs(MLPClassifier(**SMALL).fit(X, LABELS)))
+    np.testing.assert_array_equal(fitted.predict_proba(frame), plain.predict_proba(X))
     with pytest.raises(ValueError, match="feature names"):
         fitted.predict(frame.rename(columns={"pixel 0": "first"}))
     with pytest.raises(ValueError, match="63 features"):
-        fitted.predict(X[:, 1:])
+        plain.predict(X[:, 1:])
 
 
 @BOTH
@@ -367,6 +367,7 @@ def test_not_fitted():
 
 @BOTH
 def test_pipeline_and_grid_search(kind, y):
+    """In two processes; starting them takes five of the test's seconds, once."""
     pipeline = make_pipeline(StandardScaler(), kind(**SMALL))
     name = kind.__name__.lower()
     search = GridSearchCV(pipeline, {f"{name}__hidden_layer_sizes": [(4,), (8, 8)]}, n_jobs=2, cv=2)
@@ -431,9 +432,8 @@ def test_dropout():
 @pytest.mark.parametrize("y", [LABELS, BINARY, INDICATORS], ids=["multiclass", "binary", "indicators"])
 def test_losses_of_probabilities(y):
     """Other losses than cross-entropy see probabilities and indicators: here the Brier score."""
-    fitted = MLPClassifier((16,), loss="mean_squared_error", alpha=0.0, random_state=0, max_iter=40).fit(
-        X, y, validation_data=(X, y)
-    )
+    fitted = MLPClassifier((16,), loss="mean_squared_error", alpha=0.0, random_state=0, learning_rate_init=0.01)
+    fitted.set_params(max_iter=40).fit(X, y, validation_data=(X, y))
     p = fitted.predict_proba(X)
     truth = y if y.ndim == 2 else np.eye(len(fitted.classes_))[y]
     assert fitted.validation_loss_curve_[-1] == pytest.approx(((p - truth) ** 2).mean(), rel=1e-5)
