@@ -14,7 +14,6 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.6")
 
 import joblib
-import pandas as pd
 from scipy import sparse
 from sklearn import neural_network as theirs
 from sklearn.base import clone
@@ -327,6 +326,7 @@ def test_sparse_rows(kind, y, layout):
 
 
 def test_column_names():
+    pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
     fitted, plain = (MLPClassifier(**SMALL).fit(x, LABELS) for x in (frame, X))
     assert fitted.feature_names_in_.tolist() == list(frame.columns)
