@@ -15,15 +15,16 @@ from fastnn.sklearn.base import MLP
 from fastnn.sklearn.network import Scaled
 from fastnn.sklearn.parameters import document
 
-#: Losses of softmax outputs, and those that see what comes before softmax or sigmoid.
-_OF_ONE_CLASS = (losses.CrossEntropy,)
-_OF_LOGITS = (losses.CrossEntropy, losses.BinaryCrossEntropy)
+#: Losses of one class of several, and those that may see what comes before softmax or sigmoid.
+_OF_ONE_CLASS = (losses.CrossEntropy, losses.KLDivergence)
+_OF_LOGITS = (*_OF_ONE_CLASS, losses.BinaryCrossEntropy, losses.Hinge)
 
 _LOSS = """\
     loss : str, Loss or function, optional
         None and "log_loss" are scikit-learn's: cross-entropy, its mean over rows, for indicators summed over
-        outputs. `fastnn.losses.CrossEntropy` (one label of two or more) and `BinaryCrossEntropy` (two classes, or
-        indicators) see the logits; any other loss sees probabilities, and indicators of shape (n_samples, n_outputs).
+        outputs. See `fastnn.losses` for others. Cross-entropies, `KLDivergence` and the hinge losses see the last
+        layer before softmax or sigmoid, unless they say ``from_logits=False``; any other loss or function sees
+        probabilities. `CrossEntropy` takes labels, any other indicators of shape (n_samples, n_outputs).
     class_weight : dict or "balanced", optional
         Weights by label, 1 for labels that are missing, multiplied with `sample_weight`; "balanced" is inverse to
         the labels' frequencies. Not for indicators."""
@@ -154,7 +155,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         if isinstance(loss, losses.BinaryCrossEntropy if several else _OF_ONE_CLASS):
             expected = "a loss of one class of several" if several else "a loss of independent labels"
             checks.fail(ValueError, "MLPClassifier", "loss", expected, repr(loss))
-        self._logits = loss is None or isinstance(loss, _OF_LOGITS)
+        self._logits = loss is None or (isinstance(loss, _OF_LOGITS) and getattr(loss, "from_logits", True))
         if loss is None:
             loss = losses.CrossEntropy() if several else Scaled(losses.BinaryCrossEntropy(), self.n_outputs_)
         return loss, "linear" if self._logits else self.out_activation_

@@ -87,7 +87,7 @@ _TEXT = """{summary}
     n_layers_, n_outputs_ : int
         Layers with input and output, and units of the last.
     out_activation_ : str
-        What makes predictions of the last layer: "identity", "logistic" or "softmax".
+        What makes predictions of the last layer: "identity", "exp", "logistic" or "softmax".
     n_features_in_ : int
     feature_names_in_ : array of str
         Names of columns, if X had them in `fit`.

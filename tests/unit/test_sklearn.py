@@ -453,6 +453,49 @@ def test_cross_entropy_of_two_classes():
     assert outputs(smooth).max(axis=1).mean() < outputs(sharp).max(axis=1).mean()
 
 
+@pytest.mark.parametrize(
+    "y, loss",
+    [
+        (LABELS, fn.losses.CrossEntropy(from_logits=False)), (LABELS, fn.losses.KLDivergence()),
+        (BINARY, fn.losses.KLDivergence(from_logits=False)),
+    ],
+    ids=["from probabilities", "divergence", "divergence from probabilities"],
+)  # fmt: skip
+def test_losses_that_are_cross_entropy(y, loss):
+    """They train the network that cross-entropy from logits trains."""
+    same = MLPClassifier(**SMALL, dtype="float64", loss=loss).fit(X, y)
+    plain = MLPClassifier(**SMALL, dtype="float64", loss="cross_entropy").fit(X, y)
+    np.testing.assert_allclose(outputs(same), outputs(plain), rtol=1e-6)
+    assert same.loss_ == pytest.approx(plain.loss_, rel=1e-9)
+
+
+@pytest.mark.parametrize("y", [LABELS, BINARY, INDICATORS], ids=["multiclass", "binary", "indicators"])
+def test_hinge(y):
+    """It sees scores, whose signs decide; of several classes the largest."""
+    fitted = MLPClassifier((16,), loss="hinge", learning_rate_init=0.01, max_iter=30, random_state=0).fit(X, y)
+    assert fitted.score(X, y) > 0.8
+    assert fitted.model_.predict(X).min() < -0.5
+
+
+def test_loss_by_function():
+    """It sees probabilities and indicators: the Brier score again."""
+    brier = MLPClassifier(**SMALL, loss=lambda p, t: fn.mean((p - t) ** 2.0)).fit(X, LABELS)
+    named = MLPClassifier(**SMALL, loss="mean_squared_error").fit(X, LABELS)
+    np.testing.assert_allclose(outputs(brier), outputs(named), rtol=1e-4)
+
+
+def test_poisson_regression():
+    """Predictions are rates; the mean of the counts, as scikit-learn's network finds it too."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (500, 2))
+    counts = rng.poisson(np.exp(1 + x[:, 0]))
+    params = {"loss": "poisson", "hidden_layer_sizes": (), "solver": "sgd", "learning_rate_init": 0.05, "alpha": 0.0}
+    fitted = MLPRegressor(**params, max_iter=200, tol=0.0, dtype="float64", random_state=0).fit(x, counts)
+    assert fitted.out_activation_ == "exp"
+    np.testing.assert_allclose(fitted.predict(x).mean(), counts.mean(), rtol=1e-3)
+    np.testing.assert_allclose(fitted.coefs_[0][:, 0], [1.0, 0.0], atol=0.1)
+
+
 def test_losses_that_do_not_fit():
     with pytest.raises(ValueError, match="loss: expected a loss of one class of several, got BinaryCrossEntropy"):
         MLPClassifier(loss="binary_cross_entropy").fit(X, LABELS)
