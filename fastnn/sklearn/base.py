@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from math import inf, nan
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
@@ -92,7 +92,7 @@ class MLP(BaseEstimator):
 
     # --- training ----------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Train the network.
 
         Parameters
@@ -121,7 +121,7 @@ class MLP(BaseEstimator):
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool, classes: Any = None
-    ) -> Any:
+    ) -> Self:
         network.check(self)
         if incremental and self.early_stopping and validation_data is None:
             raise ValueError("partial_fit does not support early_stopping=True without validation_data")
@@ -278,12 +278,6 @@ class MLP(BaseEstimator):
     def intercepts_(self) -> list[np.ndarray]:
         """Copies of the biases, of shape (units,) each."""
         return self.model_.get_weights()[1::2]
-
-    # --- parameters --------------------------------------------------------------------------------------
-
-    def _falls_by_steps(self, kind: str) -> bool:
-        """Whether the learning rate is one of scikit-learn's that fall from epoch to epoch."""
-        return self.learning_rate == kind and self.solver == "sgd" and self.optimizer is None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax
@@ -43,7 +43,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, validation_data: Any = None
-    ) -> MLPClassifier:
+    ) -> Self:
         """Train for one epoch over the given rows, going on from where the last call ended; see `fit`.
 
         With `early_stopping` there must be validation data; nothing is stopped or set back, but scores are kept.

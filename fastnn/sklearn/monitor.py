@@ -50,7 +50,7 @@ class Monitor(Callback):
         if not self.early_stopping:
             e._no_improvement_count = e._no_improvement_count + 1 if e.loss_ > e.best_loss_ - e.tol else 0
             e.best_loss_ = min(e.best_loss_, e.loss_)
-        if e._falls_by_steps("invscaling"):
+        if self._rate_is("invscaling"):
             self.model.optimizer.learning_rate = e.learning_rate_init / (e.t_ + 1) ** e.power_t
         if e._no_improvement_count > e.n_iter_no_change:
             self._no_improvement()
@@ -73,13 +73,18 @@ class Monitor(Callback):
         e, optimizer = self.estimator, self.model.optimizer
         what = "Validation score" if self.early_stopping else "Training loss"
         message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
-        if e._falls_by_steps("adaptive") and optimizer.learning_rate > SMALLEST_RATE:
+        if self._rate_is("adaptive") and optimizer.learning_rate > SMALLEST_RATE:
             optimizer.learning_rate /= 5
             e._no_improvement_count = 0
             self._print(f"{message} Setting learning rate to {optimizer.learning_rate:f}")
         else:
             self.converged = self.model.stop_training = True
             self._print(f"{message} Stopping.")
+
+    def _rate_is(self, kind: str) -> bool:
+        """Whether the learning rate is this one of scikit-learn's, which are for its solver "sgd"."""
+        e = self.estimator
+        return e.learning_rate == kind and e.solver == "sgd" and e.optimizer is None
 
     def _print(self, line: str) -> None:
         if self.estimator.verbose:

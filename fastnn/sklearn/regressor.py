@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -24,7 +24,7 @@ _LOSS = """\
 class MLPRegressor(RegressorMixin, MLP):
     __doc__ = document("A multi-layer perceptron that predicts one or several numbers.", _LOSS)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Train for one epoch over the given rows, going on from where the last call ended; see `fit`.
 
         With `early_stopping` there must be validation data; nothing is stopped or set back, but scores are kept.
