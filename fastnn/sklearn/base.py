@@ -131,9 +131,6 @@ class MLP(BaseEstimator):
             self._learn_targets(y, classes)
         numbers = self._numbers(y)
         weight = training.weights(type(self).__name__, sample_weight, len(X), self.dtype)
-        by_class = self._class_weights(numbers, incremental)
-        if by_class is not None:
-            weight = by_class if weight is None else weight * by_class
         random = check_random_state(self.random_state)
         seed = random.randint(2**31 - 1)
         if first:
@@ -214,6 +211,9 @@ class MLP(BaseEstimator):
         X, y, weight = train
         self.n_iter_ = 0
         batch_size = self._batch_size(len(X))
+        by_class = self._class_weights(y, incremental)
+        if by_class is not None:
+            weight = by_class if weight is None else weight * by_class
         weight, mean = _normalized(weight)
         self._penalty_factor.value = self.alpha / (2 * batch_size * mean)
         score = evaluated = None

@@ -27,7 +27,7 @@ _LOSS = """\
         probabilities. `CrossEntropy` takes labels, any other indicators of shape (n_samples, n_outputs).
     class_weight : dict or "balanced", optional
         Weights by label, 1 for labels that are missing, multiplied with `sample_weight`; "balanced" is inverse to
-        the labels' frequencies. Not for indicators."""
+        the labels' frequencies. In training alone, not in scores; not for indicators."""
 
 _CLASSES = """\
     classes_ : array of shape (n_classes,)

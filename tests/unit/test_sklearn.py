@@ -526,6 +526,8 @@ def test_class_weights():
     balanced = MLPClassifier(**SMALL, class_weight="balanced").fit(X, names)
     by_row = MLPClassifier(**SMALL).fit(X, names, np.where(names == "rare", 600 / (2 * 60), 600 / (2 * 540)))
     np.testing.assert_array_equal(outputs(balanced), outputs(by_row))
+    held = MLPClassifier(**SMALL, class_weight="balanced").fit(X, names, validation_data=(X, names))
+    assert held.validation_scores_[-1] == held.score(X, names)
     with pytest.raises(ValueError, match="class_weight label: expected one of 'rare', 'usual', got 'seldom'"):
         MLPClassifier(class_weight={"seldom": 2.0}).fit(X, names)
     with pytest.raises(ValueError, match="expected a dict with partial_fit"):
