@@ -492,8 +492,8 @@ def test_poisson_regression():
     x = rng.uniform(-1, 1, (500, 2))
     counts = rng.poisson(np.exp(1 + x[:, 0]))
     fitted = MLPRegressor(
-        (), loss="poisson", solver="sgd", learning_rate_init=0.1, batch_size=500, alpha=0.0, max_iter=300, tol=0.0,
-        dtype="float64",
+        (), loss="poisson", solver="sgd", learning_rate_init=0.2, batch_size=500, alpha=0.0, max_iter=500, tol=0.0,
+        n_iter_no_change=500, random_state=0, dtype="float64",
     ).fit(x, counts)  # fmt: skip
     expected = PoissonRegressor(alpha=0, tol=1e-8).fit(x, counts)
     assert fitted.out_activation_ == "exp"
