@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from fastnn import checks, losses, training
+from fastnn import batches, checks, losses
 from fastnn.model import CHUNK, Sequential
 from fastnn.program import Slot
 from fastnn.sklearn import network
@@ -130,7 +130,7 @@ class MLP(BaseEstimator):
         if first:
             self._learn_targets(y, classes)
         numbers = self._numbers(y)
-        weight = training.weights(type(self).__name__, sample_weight, len(X), self.dtype)
+        weight = batches.weights(type(self).__name__, sample_weight, len(X), self.dtype)
         random = check_random_state(self.random_state)
         seed = random.randint(2**31 - 1)
         if first:
@@ -164,7 +164,7 @@ class MLP(BaseEstimator):
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             checks.fail(ValueError, who, "validation_data", "(X, y) or (X, y, sample_weight)", type(given).__name__)
         X, y = self._validated(*given[:2], reset=False)
-        weight = training.weights(who, given[2] if len(given) == 3 else None, len(X), self.dtype)
+        weight = batches.weights(who, given[2] if len(given) == 3 else None, len(X), self.dtype)
         return X, self._numbers(y), weight
 
     def _split(self, data: Data, random: Any) -> tuple[Data, Data]:

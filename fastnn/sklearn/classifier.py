@@ -10,7 +10,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
-from fastnn import checks, losses, training
+from fastnn import batches, checks, losses
 from fastnn.sklearn.base import MLP
 from fastnn.sklearn.network import Scaled
 from fastnn.sklearn.parameters import document
@@ -179,7 +179,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         elif incremental:
             raise ValueError('MLPClassifier: class_weight: expected a dict with partial_fit, got "balanced", which '
                              "needs all rows at once: sklearn.utils.class_weight.compute_class_weight")  # fmt: skip
-        return training._class_weights(given, y, len(self.classes_), np.dtype(self.dtype))
+        return batches.class_weights(given, y, len(self.classes_), np.dtype(self.dtype))
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
         """Labels from 0, or indicators."""

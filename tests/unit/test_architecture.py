@@ -27,14 +27,12 @@ LAYERS = (
         "fastnn.batches", "fastnn.frozen", "fastnn.guard", "fastnn.inspection", "fastnn.model", "fastnn.plots",
         "fastnn.range_test", "fastnn.saving", "fastnn.training",
     ),
-    ("fastnn.frozen", "fastnn.model", "fastnn.saving", "fastnn.training"),
     ("fastnn.sklearn",),
     ("fastnn.bench", "fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 #: Imported inside the functions that need them, so that `import fastnn` does not.
 WHEN_USED = {"safetensors", "tqdm", "numba", "numba_cuda", "matplotlib", "tensorboardX"}
-WHEN_USED = {"safetensors", "tqdm", "numba", "numba_cuda", "matplotlib"}
 #: Imported at once by what is nothing without them, and that `import fastnn` leaves alone.
 AT_ONCE = {"fastnn.sklearn": {"sklearn", "scipy"}}
 
