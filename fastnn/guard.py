@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from fastnn import recording
 from fastnn.program import Program
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Guard:
         model = self.model
         program = Program(model.backend.name)
         rows = program.input("x", x.shape, x.dtype)
-        for output in model._forward_each(rows, model._states(program), training=True):
+        for output in recording.forward(model, rows, recording.parameters(model, program), training=True):
             program.output(output)
         found = zip(model.layer_names, model._replay(program, x), strict=True)
         return next((name for name, output in found if not np.isfinite(output).all()), None)

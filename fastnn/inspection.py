@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import autodiff, checks, ops, training
+from fastnn import autodiff, batches, checks, ops, recording
 from fastnn.program import Program, Tensor
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ def layer_outputs(model: Sequential, X: Any) -> dict[str, np.ndarray]:
     dict of str to array of shape (rows, ...)
         By the layers' names, in their order.
     """
-    x = model._rows(X, "layer_outputs")
+    x = checks.host_array("layer_outputs", "X", model._rows(X, "layer_outputs"), model.dtype)
 
     def record(program: Program) -> None:
         rows = program.input("x", x.shape, model.dtype)
-        for tensor in model._forward_each(rows, model._states(program), training=False):
+        for tensor in recording.forward(model, rows, recording.parameters(model, program), training=False):
             program.output(tensor)
 
     found = model._replay(model._program(("layer_outputs", len(x)), record), x)
@@ -60,17 +60,17 @@ def gradients(model: Sequential, X: Any, y: Any, of: str = "parameters") -> dict
     """
     checks.option("gradients", "of", of, ("parameters", "outputs"))
     optimizer, loss = model._compiled()
-    x = model._rows(X, "gradients")
+    x = checks.host_array("gradients", "X", model._rows(X, "gradients"), model.dtype)
     targets = loss.targets(y, model.output_shape, model.dtype)
-    training.same_length("gradients", x, targets)
+    batches.same_length("gradients", x, targets)
 
     def record(program: Program) -> None:
         rows = program.input("x", x.shape, model.dtype)
         actual = program.input("y", targets.shape, targets.dtype)
         # Layers update moving averages in training: copies of them.
-        pairs = list(zip(model._flat_parameters(), model._states(program), strict=True))
+        pairs = list(zip(model._flat_parameters(), recording.parameters(model, program), strict=True))
         parameters = [state if p.trainable else ops.linear(state) for p, state in pairs]
-        outputs = model._forward_each(rows, parameters, training=True)
+        outputs = recording.forward(model, rows, parameters, training=True)
         wrt = [state for p, state in pairs if p.trainable] if of == "parameters" else outputs
         found = autodiff.gradients(loss.record(outputs[-1], actual), wrt)
         for tensor, gradient in zip(wrt, found, strict=True):

@@ -19,16 +19,15 @@ from fastnn import (
     inspection,
     layers,
     losses,
-    ops,
     optimizers,
+    recording,
     saving,
     training,
 )
 from fastnn.frozen import RESULT, Frozen
 from fastnn.metrics import REGISTRY as METRICS
 from fastnn.metrics import Metric
-from fastnn.ops.dispatch import apply
-from fastnn.program import Program, Slot, Tensor
+from fastnn.program import Program, Slot
 
 #: Parameters begin at multiples of this many elements in the flat array that holds them all (64 bytes of float32).
 ALIGNMENT = 16
@@ -223,97 +222,20 @@ class Sequential:
         self._programs.move_to_end(key)
         return program
 
-    def _forward(self, program: Program, x: Tensor, parameters: list[Tensor], training: bool) -> Tensor:
-        """Record all layers; returns the last one's output."""
-        return self._forward_each(x, parameters, training)[-1]
-
-    def _forward_each(self, x: Tensor, parameters: list[Tensor], training: bool) -> list[Tensor]:
-        """Record all layers; returns each one's output."""
-        rest, outputs = list(parameters), []
-        for number, (layer, own) in enumerate(zip(self.layers, self._parameters, strict=True)):
-            context = layers.Context(training, self.seed, number, self._step)
-            x = layer.call(x, [rest.pop(0) for _ in own], context)
-            outputs.append(x)
-        return outputs
-
-    def _states(self, program: Program) -> list[Tensor]:
-        """The parameters as tensors of a program."""
-        return [program.state(name, view) for name, view in zip(self.parameter_names(), self._views, strict=True)]
-
     def _inference(self, rows: int) -> Program:
         """Program from a batch of rows to the output."""
-
-        def record(program: Program) -> None:
-            x = program.input("x", (rows, *self._input()), self.dtype)
-            program.output(self._forward(program, x, self._states(program), training=False))
-
-        return self._program(("predict", rows), record)
+        return self._program(("predict", rows), lambda program: recording.inference(self, program, rows))
 
     def _supervised(self, rows: int, targets: np.ndarray, weighted: bool, train: bool) -> Program:
         """Program from a batch and its targets to loss and metrics, with or without the step that learns from it."""
-        optimizer, loss = self._compiled()
+        self._compiled()
+        shape = (rows, *targets.shape[1:])
 
         def record(program: Program) -> None:
-            x = program.input("x", (rows, *self._input()), self.dtype)
-            y = program.input("y", (rows, *targets.shape[1:]), targets.dtype)
-            weight = program.input("sample_weight", (rows,), self.dtype) if weighted else None
-            parameters = self._states(program)
-            prediction = self._forward(program, x, parameters, training=train)
-            value = loss.record(prediction, y, weight)
-            measured = [metric.record(prediction, y, loss.threshold) for metric in self.metrics]
-            penalized = value
-            for penalty in self._record_penalties(parameters):  # of the parameters before the step, as the loss
-                penalized = penalized + penalty
-            if train:
-                measured += self._record_step(program, value, parameters, optimizer)
-            for tensor in [penalized, *measured]:
-                program.output(tensor)
+            recording.supervised(self, program, shape, targets.dtype, weighted, train)
 
         key = "train" if train else "evaluate", rows, targets.shape[1:], targets.dtype.kind, weighted
         return self._program(key, record)
-
-    def _record_penalties(self, parameters: list[Tensor]) -> list[Tensor]:
-        """Record the regularizers' penalties."""
-        pairs = zip(self._flat_parameters(), parameters, strict=True)
-        return [described.regularizer.penalty(p) for described, p in pairs if described.regularizer is not None]
-
-    def _record_step(
-        self, program: Program, loss: Tensor, parameters: list[Tensor], optimizer: optimizers.Optimizer
-    ) -> list[Tensor]:
-        """Record gradients, laid out like the parameters, and the update of all parameters in one pass.
-
-        Returns the gradients' norm if it is to be reported.
-        """
-        self._allocate_moments()
-        flat = program.state("gradients", self._grads)
-        described = self._flat_parameters()
-        learned = [i for i, p in enumerate(described) if p.trainable]
-        found = autodiff.gradients(loss, [parameters[i] for i in learned])
-        for i, gradient in zip(learned, found, strict=True):
-            if gradient is None:
-                gradient = program.constant(np.zeros(described[i].shape, self.dtype))
-            program.place(gradient, flat, self._offsets[i])
-        own = {i: program.state(f"gradient of {parameters[i].buffer.name}", self._slopes[i]) for i in learned}
-        for i in learned:
-            regularizer = described[i].regularizer
-            if regularizer is not None:
-                regularizer.add_gradient(parameters[i], own[i])
-        norm = [ops.sqrt(apply("sum_of_squares", flat))] if self.gradient_norm else []
-        if self.clip_value is not None:
-            ops.clip_by_value(flat, self.clip_value)
-        if self.clip_each_norm is not None:
-            for slope in own.values():
-                _clip_norm(slope, self.clip_each_norm)
-        if self.clip_norm is not None:
-            _clip_norm(flat, self.clip_norm)
-        moments = iter(program.state("moment", m) for m in self._moments)
-        states = [next(moments) if kept else None for kept in optimizer.states()]
-        optimizer.record(program.state("parameters", self._flat[: self._trainable]), flat, states)
-        for i in learned:
-            for follower in (described[i].regularizer, described[i].constraint):
-                if follower is not None:
-                    follower.after_update(parameters[i], optimizer._rate)
-        return norm
 
     def _allocate_moments(self) -> None:
         """Memory for gradients, zero at first, and the optimizer's state."""
@@ -570,12 +492,6 @@ def _names(given: Sequence[layers.Layer]) -> list[str]:
     """A name for each layer: its kind and number."""
     kinds = [type(layer).__name__.lower() for layer in given]
     return [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
-
-
-def _clip_norm(g: Tensor, max_norm: float) -> None:
-    """Record that a gradient is scaled so that its norm is at most `max_norm`."""
-    g = g.reshape(-1)
-    apply("clip_by_norm", g, apply("sum_of_squares", g), max_norm=max_norm)
 
 
 def _layout(parameters: Sequence[layers.Parameter]) -> tuple[list[int], int, int]:

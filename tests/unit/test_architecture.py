@@ -25,7 +25,7 @@ LAYERS = (
     ),
     (
         "fastnn.batches", "fastnn.frozen", "fastnn.guard", "fastnn.inspection", "fastnn.model", "fastnn.plots",
-        "fastnn.range_test", "fastnn.saving", "fastnn.training",
+        "fastnn.range_test", "fastnn.recording", "fastnn.saving", "fastnn.training",
     ),
     ("fastnn.sklearn",),
     ("fastnn.bench", "fastnn.commands", "fastnn.cli", "fastnn.__main__", "fastnn"),
