@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import autodiff, batches, checks, ops, recording
-from fastnn.program import Program, Tensor
+from fastnn.program import Program
+from fastnn.rules import zeros
 
 if TYPE_CHECKING:
     from fastnn.model import Sequential
@@ -74,14 +75,10 @@ def gradients(model: Sequential, X: Any, y: Any, of: str = "parameters") -> dict
         wrt = [state for p, state in pairs if p.trainable] if of == "parameters" else outputs
         found = autodiff.gradients(loss.record(outputs[-1], actual), wrt)
         for tensor, gradient in zip(wrt, found, strict=True):
-            program.output(_zeros(tensor) if gradient is None else gradient.reshape(tensor.shape))
+            program.output(zeros(tensor) if gradient is None else gradient.reshape(tensor.shape))
 
     trainable = [name for name, p in zip(model.parameter_names(), model._flat_parameters(), strict=True) if p.trainable]
     program = model._program(("gradients", of, len(x), targets.shape[1:], targets.dtype), record)
     model._step.value = (optimizer.iterations + 1) % 2**32
     found = model._replay(program, x, targets)
     return dict(zip(trainable if of == "parameters" else model.layer_names, found, strict=True))
-
-
-def _zeros(tensor: Tensor) -> Tensor:
-    return tensor.program.constant(np.zeros(tensor.shape, tensor.dtype))

@@ -17,7 +17,8 @@ LAYERS = (
     ("fastnn_ext", "fastnn.kernels"),
     ("fastnn.checks", "fastnn.threadcount"),
     ("fastnn.backends",),
-    ("fastnn.program", "fastnn.drawing", "fastnn.nodes", "fastnn.ops", "fastnn.autodiff", "fastnn.config"),
+    ("fastnn.program", "fastnn.drawing", "fastnn.nodes", "fastnn.ops", "fastnn.autodiff", "fastnn.rules",
+     "fastnn.config"),
     (
         "fastnn.callbacks", "fastnn.constraints", "fastnn.csv_table", "fastnn.data", "fastnn.datasets",
         "fastnn.initializers", "fastnn.layers", "fastnn.loss", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers",
