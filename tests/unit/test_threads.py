@@ -66,10 +66,11 @@ def test_block_is_of_one_thread():
     seen = []
     fn.set_num_threads(1000)
     with fn.threads(1):
-        thread = threading.Thread(target=lambda: seen.append(fn.get_num_threads()))
+        # OpenMP's own limit is of one thread too: other tests' libraries may have set the main thread's.
+        thread = threading.Thread(target=lambda: seen.append((fn.get_num_threads(), executor.max_threads())))
         thread.start()
         thread.join()
-    assert seen == [executor.max_threads()]
+    assert seen[0][0] == seen[0][1]
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.0, "2", None, True, np.float64(2)])
