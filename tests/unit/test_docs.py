@@ -8,15 +8,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_support_matrix_is_up_to_date():
-    path = ROOT / "tools" / "support_matrix.py"
-    spec = importlib.util.spec_from_file_location("support_matrix", path)
+@pytest.mark.parametrize("tool", ["gallery", "support_matrix"])
+def test_generated_page_is_up_to_date(tool):
+    spec = importlib.util.spec_from_file_location(tool, ROOT / "tools" / f"{tool}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run python tools/support_matrix.py"
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), f"run python tools/{tool}.py"
+
+
+def test_gallery_has_every_picture():
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
+    assert len(pictures) == len(list((ROOT / "examples").glob("*.py"))) >= 11
+    for picture in pictures:
+        assert (ROOT / "docs" / picture).read_bytes().startswith(b"\x89PNG"), picture
 
 
 def test_readme_examples_run(tmp_path):
