@@ -58,8 +58,8 @@ def main(quick=False, out="06_regression.png"):
             print(f"degree {degree:2}: error in training {training[-1]:.4f}, in validation {validation[-1]:.4f}")
             fits.plot(x_new, fitted, {1: ":", 3: "-", 8: "--", 15: "-."}[degree], label=f"degree {degree}")
     fits.plot(x, y, "ko", markersize=4)
-    fits.set(xlabel="x", ylabel="y", ylim=(-2, 2), title="Degree 1 misses the sine, degree 15 follows the noise")
-    fits.legend()
+    fits.set(xlabel="x", ylabel="y", ylim=(-2.5, 2), title="Degree 1 misses the sine, degree 15 follows the noise")
+    fits.legend(loc="lower center", ncols=2)
     errors.semilogy(degrees, training, "o-", label="20 points to learn from")
     errors.semilogy(degrees, validation, "s--", label="201 new points")
     errors.set(xlabel="degree", ylabel="mean squared error", title="More coefficients help to learn, not to predict")
@@ -72,7 +72,9 @@ def main(quick=False, out="06_regression.png"):
         print(f"degree 8, {name}: " + " ".join(f"{c:6.2f}" for c in coefficients.ravel()))
         bars.bar(np.arange(9) + 0.3 * (number - 1), coefficients.ravel(), 0.3, label=name)
     bars.set(xlabel="power of x", ylabel="coefficient", title="L2 shrinks coefficients, L1 makes some of them zero")
-    bars.legend()
+    bars.set_yscale("symlog", linthresh=0.1)
+    bars.set_ylim(-100, 30)
+    bars.legend(loc="lower center", ncols=3)
     figure.savefig(out, dpi=100)
     return {"X": X, "y": y, "line": (found, exact), "training": training, "validation": validation, **w}
 

@@ -29,7 +29,7 @@ def main(quick=False, out="08_overfitting_mnist.png", images=None, labels=None):
     validation = (x[-rows:], y[-rows:])
     stop = fn.EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True)
     print(f"{rows} images of {name} to learn from, {rows} others for validation")
-    figure, grid = plt.subplots(1, 3, figsize=(12, 4.2), sharex=True, sharey=True, layout="constrained")
+    figure, grid = plt.subplots(1, 3, figsize=(11, 4.5), sharex=True, sharey=True, layout="constrained")
     kinds = (("no cure", 0.0, ()), ("dropout 0.5", 0.5, ()), ("early stopping", 0.0, (stop,)))
     found = {}
     for (kind, rate, callbacks), axes in zip(kinds, grid, strict=True):
@@ -43,7 +43,7 @@ def main(quick=False, out="08_overfitting_mnist.png", images=None, labels=None):
               f"validation loss {loss:.4f}, {accuracy:.1%} right")
         axes.plot(history["loss"], "--", label="training")
         axes.plot(history["val_loss"], label="validation")
-        axes.set(xlabel="epoch", ylim=(0, 1), title=f"{kind}: validation loss {loss:.2f}, {accuracy:.1%} right")
+        axes.set(xlabel="epoch", ylim=(0, 1), title=f"{kind}:\nvalidation loss {loss:.2f}, {accuracy:.1%} right")
     grid[0].set_ylabel("cross-entropy")
     grid[0].legend()
     figure.suptitle(f"784-100-200-10 on {rows} images of {name}".replace("784", str(x.shape[1])))
