@@ -4,7 +4,7 @@ Momentum needs fewer epochs than plain gradient descent, but it overshoots the v
 momentum looks ahead and overshoots less.
 
 The neuron sigmoid(w x + b) and the points (0.5, 0.2) and (2.5, 0.9) are from M. Khapra's lectures on deep learning
-(IIT Madras, CS7015, lecture 5). Momentum: Polyak 1964; Nesterov's: Sutskever et al. 2013.
+(IIT Madras, CS7015, lectures 3 and 5). Momentum: Polyak 1964; Nesterov's: Sutskever et al. 2013.
 """
 
 import argparse

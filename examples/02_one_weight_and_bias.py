@@ -3,7 +3,7 @@
 The derivative of the loss says in which direction, and how strongly, to change the weight and the bias.
 
 The worked example f = w x + b with x = 1, y = 3, w = 0.1, b = 1, the loss (f - y)^2 / 2 and the learning rate 0.2,
-which can be followed on paper. Source of the method: Cauchy 1847, Compte rendu 25, page 536.
+which can be followed on paper. Source of the method: Cauchy 1847, Comptes rendus 25, page 536.
 """
 
 import argparse

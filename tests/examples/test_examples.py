@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fastnn
+
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 
@@ -24,13 +26,13 @@ def run(tmp_path_factory):
     from matplotlib import pyplot
 
     @functools.cache
-    def run_example(number):
+    def run_example(number, **options):
         (path,) = FOLDER.glob(f"{number:02}_*.py")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         picture = tmp_path_factory.mktemp("pictures") / "picture.png"
-        result = module.main(quick=True, out=picture)
+        result = module.main(quick=True, out=picture, **options)
         pyplot.close("all")
         assert picture.read_bytes().startswith(b"\x89PNG")
         return result
@@ -166,6 +168,13 @@ def test_11_linear_autoencoder_is_pca(run):
     assert pca <= linear * (1 + 1e-6) < 1.001 * pca
     assert deep < 0.7 * pca
     assert result["angles"].max() < 5
+
+
+def test_11_reads_idx_files(run, capsys):
+    data = Path(fastnn.__file__).parent / "data"
+    images, labels = (data / f"digits-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
+    assert run(11, images=images, labels=labels)["errors"] == run(11)["errors"]
+    assert "MNIST" in capsys.readouterr().out
 
 
 def test_from_the_shell(tmp_path):
