@@ -36,7 +36,8 @@ def main(quick=False, out="04_softmax_cross_entropy.png"):
         right.plot(q, losses[q], "ko")
         right.annotate(f"{losses[q]:.3f}", (q, losses[q]), (0, 8), textcoords="offset points", ha="right")
     right.annotate("infinite at 0", (0.0, 5.3), (0.12, 4.9), arrowprops={"arrowstyle": "->"})
-    right.set(xlabel="probability p of the true class", ylabel="cross-entropy", title="Cross-entropy is the surprise, -log p")
+    right.set(xlabel="probability p of the true class", ylabel="cross-entropy")
+    right.set_title("Cross-entropy: the surprise, -log p")
     figure.savefig(out, dpi=100)
     return {"probabilities": probabilities, "losses": losses}
 
