@@ -34,9 +34,9 @@ def main(quick=False, out="04_softmax_cross_entropy.png"):
     right.plot(p, [cross_entropy([[q, 1 - q]], [0]) for q in p])
     for q in (1.0, 0.5):
         right.plot(q, losses[q], "ko")
-        right.annotate(f"{losses[q]:.3f}", (q, losses[q]), (0, 8), textcoords="offset points", ha="right")
+        right.annotate(f"{losses[q]:.3f}", (q, losses[q]), (0, 6), textcoords="offset points")
     right.annotate("infinite at 0", (0.0, 5.3), (0.12, 4.9), arrowprops={"arrowstyle": "->"})
-    right.set(xlabel="probability p of the true class", ylabel="cross-entropy")
+    right.set(xlabel="probability p of the true class", ylabel="cross-entropy", xlim=(-0.03, 1.12))
     right.set_title("Cross-entropy: the surprise, -log p")
     figure.savefig(out, dpi=100)
     return {"probabilities": probabilities, "losses": losses}
