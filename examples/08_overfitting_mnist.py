@@ -46,7 +46,7 @@ def main(quick=False, out="08_overfitting_mnist.png", images=None, labels=None):
         axes.set(xlabel="epoch", ylim=(0, 1), title=f"{kind}:\nvalidation loss {loss:.2f}, {accuracy:.1%} right")
     grid[0].set_ylabel("cross-entropy")
     grid[0].legend()
-    figure.suptitle(f"784-100-200-10 on {rows} images of {name}".replace("784", str(x.shape[1])))
+    figure.suptitle(f"{x.shape[1]}-100-200-10 learns {rows} images of {name} by heart, unless something prevents it")
     figure.savefig(out, dpi=100)
     return found
 

@@ -1,7 +1,7 @@
 """Optimizers compared
 
-No optimizer is the best everywhere: on long narrow valleys momentum and Adam leave plain gradient descent behind, on a
-network the adaptive ones need the fewest steps.
+Momentum and Adam leave plain gradient descent far behind in long narrow valleys, and all do on a network; Adadelta,
+which needs no learning rate, starts slowly, and AdamW's decay towards zero keeps it from a minimum that lies elsewhere.
 
 Each optimizer with the best of the same learning rates, on an ill-conditioned quadratic function, on Rosenbrock's
 (1960) valley and on a network for the digits. Polyak 1964 (momentum), Duchi et al. 2011 (AdaGrad), Tieleman and Hinton
@@ -68,13 +68,13 @@ def best(run, optimizer):
 
 def main(quick=False, out="09_optimizers.png"):
     """A quick run takes fewer steps."""
-    steps, epochs = (100, 2) if quick else (500, 15)
+    steps, epochs = (100, 2) if quick else (300, 15)
     problems = {
-        "x^2 / 2 + 50 y^2 from (10, 1)": lambda o: descend(quadratic, (10.0, 1.0), o, steps),
+        "x^2 / 2 + 50 y^2 from (-8, 3)": lambda o: descend(quadratic, (-8.0, 3.0), o, steps),
         "Rosenbrock's valley from (-1.2, 1)": lambda o: descend(rosenbrock, (-1.2, 1.0), o, steps),
         "a network for the digits": lambda o: train(o, epochs),
     }
-    figure, grid = plt.subplots(1, 3, figsize=(13, 4.8), layout="constrained")
+    figure, grid = plt.subplots(1, 3, figsize=(13, 5), layout="constrained")
     final = {}
     for (problem, run), axes in zip(problems.items(), grid, strict=True):
         print(problem)
@@ -86,6 +86,7 @@ def main(quick=False, out="09_optimizers.png"):
         axes.set(xlabel="step", ylabel="value", title=problem)
     grid[0].set_ylim(bottom=1e-12)
     axes.set(xlabel="epoch", ylabel="training loss")
+    figure.suptitle("No optimizer is the best everywhere, and plain gradient descent nowhere")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=7)
     figure.savefig(out, dpi=100)
     return final
