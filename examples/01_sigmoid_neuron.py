@@ -55,15 +55,13 @@ def main(quick=False, out="01_sigmoid_neuron.png"):
         print(f"{name:18}{len(path) - 1:4} epochs, loss {loss(*path[-1]):.1e}")
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    w, b = np.meshgrid(np.linspace(-3, 4, 20 if quick else 120), np.linspace(-6, 2, 20 if quick else 120))
-    surface = np.array([loss(*p) for p in zip(w.ravel(), b.ravel(), strict=True)]).reshape(w.shape)
-    figure.colorbar(left.contourf(w, b, surface, 30, cmap="Greys"), label="loss")
-    for (name, path), style in zip(paths.items(), ("-", "-", "-", "--", ":"), strict=True):
-        left.plot(*path.T, style)
-        right.semilogy([loss(*p) for p in path], style, label=f"{name}: {len(path) - 1} epochs")
-    left.plot(-2, -2, "ko")
-    left.set(xlabel="weight w", ylabel="bias b", title="Momentum overshoots the valley, Nesterov's less")
-    right.set(xlabel="epoch", ylabel="loss", title="... and yet they arrive first")
+    fn.plots.loss_surface(loss, (-3, 4), (-6, 2), paths, resolution=20 if quick else 80, ax=left)
+    left.set_title("Momentum overshoots the valley, Nesterov's less,")
+    left.get_legend().remove()
+    for number, (name, path) in enumerate(paths.items()):
+        look = {"color": fn.plots.style.colour(number), "linestyle": "-" if number < 3 else "--"}
+        right.semilogy([loss(*p) for p in path], label=f"{name}: {len(path) - 1} epochs", **look)
+    right.set(xlabel="epoch", ylabel="loss", title="and yet the two arrive first")
     right.legend()
     figure.savefig(out, dpi=100)
     return {"losses": losses, "epochs": {name: len(path) - 1 for name, path in paths.items()}}

@@ -10,6 +10,8 @@ Linnainmaa 1970; Rumelhart, Hinton and Williams 1986.
 import argparse
 from math import cos, exp, sin
 
+import matplotlib.pyplot as plt
+
 import fastnn as fn
 
 POINT = (1.5, 0.5, 0.2)
@@ -31,6 +33,16 @@ def main(quick=False, out="05_computation_graph.png"):
     print(f"f{POINT} = {value:.6f}, by the formula {sin(x**2 * y) + exp(z):.6f}")
     for name, found, expected in zip("xyz", gradient, formula, strict=True):
         print(f"df/d{name} = {found:.6f}, by the formula {expected:.6f}")
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
+    fn.plots.graph(graph, ax=left)
+    left.set_title("Forwards, down: values")
+    rows = [node for node in graph.nodes(*POINT) if node.gradient is not None]
+    cells = [[node.name, f"{node.value:.4f}", f"{node.gradient:.4f}"] for node in rows]
+    right.table(cells, colLabels=["node", "value", "gradient of f"], loc="center", cellLoc="center").scale(1, 1.8)
+    right.set_title("Backwards, up: the gradient of f by every node")
+    right.axis("off")
+    figure.savefig(out, dpi=100)
     return {"value": float(value), "gradient": [float(g) for g in gradient]}
 
 

@@ -18,51 +18,41 @@ from fastnn.initializers import HeNormal, LecunNormal, Normal
 WEIGHTS = {"0.01 randn": Normal(stddev=0.01), "randn": Normal(stddev=1.0), "randn / sqrt(500)": LecunNormal()}
 
 
-def network(activation, weights, layers=10, units=500):
-    """Kernels of a deep network, as its layers would draw them."""
-    dense = [fn.Dense(units, activation, kernel_initializer=weights, use_bias=False) for _ in range(layers)]
-    return fn.Sequential(dense, input_shape=(units,)).get_weights()
-
-
-def outputs(kernels, x, activation):
-    """What each layer makes of x."""
-    hidden = [x]
-    for kernel in kernels:
-        hidden.append(fn.ops.dense(hidden[-1], kernel, activation=activation))
-    return hidden[1:]
-
-
-def gradient_norms(kernels, x, activation):
-    """Norm of the gradient of the mean squared output by each layer's weights."""
-    gradients = fn.grad(lambda w: fn.mean(outputs(w, x, activation)[-1] ** 2))(kernels)
-    return [np.linalg.norm(g) for g in gradients]
+def network(activation, weights):
+    """Ten layers of 500 units."""
+    layers = [fn.Dense(500, activation, kernel_initializer=weights) for _ in range(10)]
+    model = fn.Sequential(layers, input_shape=(500,))
+    model.compile(loss="mean_squared_error")
+    return model
 
 
 def main(quick=False, out="07_initialization.png"):
     """A quick run takes fewer rows."""
-    x = np.random.default_rng(0).normal(size=(100 if quick else 500, 500)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(100 if quick else 500, 500))
     figure = plt.figure(figsize=(12, 8), layout="constrained")
-    rows = figure.subfigures(2, 1, height_ratios=(3, 2))
-    grid = rows[0].subplots(3, 10, sharex=True)
-    deviations = {}
-    for (name, weights), row in zip(WEIGHTS.items(), grid, strict=True):
-        hidden = outputs(network("tanh", weights), x, "tanh")
-        deviations[name] = [float(h.std()) for h in hidden]
+    upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
+    upper.suptitle("Outputs of ten tanh layers: they collapse, saturate, or stay as they are")
+    grid = upper.subplots(3, 10, sharex=True)
+    deviations, norms = {}, {}
+    for row, (name, weights) in enumerate(WEIGHTS.items()):
+        outputs = network("tanh", weights).layer_outputs(x).values()
+        deviations[name] = [float(h.std()) for h in outputs]
         print(f"{name:18} " + " ".join(f"{d:8.2g}" for d in deviations[name]))
-        for number, (h, axes) in enumerate(zip(hidden, row, strict=True), 1):
-            axes.hist(h.ravel(), 30, range=(-1, 1), color="tab:blue")
-            axes.set(yticks=[])
-            axes.set_title(f"layer {number}\nstd {h.std():.2g}" if row[0] is grid[0, 0] else f"std {h.std():.2g}")
-        row[0].set_ylabel(name)
-    rows[0].suptitle("Outputs of ten tanh layers: they collapse, saturate, or stay as they are")
-    axes = rows[1].subplots()
-    norms = {}
+        for number, h in enumerate(outputs):
+            axes = grid[row, number]
+            axes.hist(h.ravel(), 30, range=(-1, 1))
+            axes.set(yticks=[], title=f"layer {number + 1}\n" * (row == 0) + f"std {h.std():.2g}")
+        grid[row, 0].set_ylabel(name)
+
+    axes = lower.subplots()
     for activation, weights in (("sigmoid", LecunNormal()), ("tanh", LecunNormal()), ("relu", HeNormal())):
-        norms[activation] = gradient_norms(network(activation, weights), x[:100], activation)
+        model = network(activation, weights)
+        gradients = model.gradients(x[:100], np.zeros((100, 500)), of="outputs").values()
+        norms[activation] = [float(np.linalg.norm(g)) for g in gradients]
         print(f"gradient, {activation:8} " + " ".join(f"{n:8.2g}" for n in norms[activation]))
         axes.semilogy(range(1, 11), norms[activation], "o-", label=f"{activation}, {type(weights).__name__}")
     axes.set(xlabel="layer", ylabel="norm of the gradient", xticks=range(1, 11))
-    axes.set_title("The gradient vanishes on its way back through sigmoid layers (right to left), not through relu")
+    axes.set_title("On its way back, right to left, the gradient vanishes through sigmoid layers and not through relu")
     axes.legend()
     figure.savefig(out, dpi=100)
     return {"deviations": deviations, "gradients": norms}

@@ -29,7 +29,7 @@ def main(quick=False, out="08_overfitting_mnist.png", images=None, labels=None):
     validation = (x[-rows:], y[-rows:])
     stop = fn.EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True)
     print(f"{rows} images of {name} to learn from, {rows} others for validation")
-    figure, grid = plt.subplots(1, 3, figsize=(11, 4.5), sharex=True, sharey=True, layout="constrained")
+    figure, grid = plt.subplots(1, 3, figsize=(11, 4.5), sharex=True, layout="constrained")
     kinds = (("no cure", 0.0, ()), ("dropout 0.5", 0.5, ()), ("early stopping", 0.0, (stop,)))
     found = {}
     for (kind, rate, callbacks), axes in zip(kinds, grid, strict=True):
@@ -41,11 +41,8 @@ def main(quick=False, out="08_overfitting_mnist.png", images=None, labels=None):
         loss, accuracy = found[kind]["loss"], found[kind]["accuracy"]
         print(f"{kind:15} {len(history['loss']):2} epochs, training loss {history['loss'][-1]:.4f}, "
               f"validation loss {loss:.4f}, {accuracy:.1%} right")
-        axes.plot(history["loss"], "--", label="training")
-        axes.plot(history["val_loss"], label="validation")
-        axes.set(xlabel="epoch", ylim=(0, 1), title=f"{kind}:\nvalidation loss {loss:.2f}, {accuracy:.1%} right")
-    grid[0].set_ylabel("cross-entropy")
-    grid[0].legend()
+        fn.plots.learning_curves(history, ax=axes)
+        axes.set(ylim=(0, 1), title=f"{kind}:\nvalidation loss {loss:.2f}, {accuracy:.1%} right")
     figure.suptitle(f"{x.shape[1]}-100-200-10 learns {rows} images of {name} by heart, unless something prevents it")
     figure.savefig(out, dpi=100)
     return found

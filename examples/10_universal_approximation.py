@@ -67,12 +67,8 @@ def main(quick=False, out="10_universal_approximation.png"):
         model = classify(points, classes, activation, 30 if quick else 60)
         accuracies[activation] = model.evaluate(points, classes)["accuracy"]
         print(f"half-moons, {activation:6} {accuracies[activation]:.1%} right")
-        x1, x2 = np.meshgrid(np.linspace(-1.6, 2.6, 200), np.linspace(-1.2, 1.7, 200))
-        regions = model.predict(np.column_stack([x1.ravel(), x2.ravel()])).argmax(axis=1)
-        axes.contourf(x1, x2, regions.reshape(x1.shape), (-0.5, 0.5, 1.5), colors=("#f6d5c3", "#c3d9ee"))
-        for label, marker, colour in ((0, "o", "tab:red"), (1, "^", "tab:blue")):
-            axes.plot(*points[classes == label].T, marker, color=colour, markersize=3)
-        axes.set(xlabel="x1", ylabel="x2", title=f"{activation} network: {accuracies[activation]:.1%} right")
+        fn.plots.decision_regions(model, points, classes, ax=axes)
+        axes.set_title(f"{activation} network: {accuracies[activation]:.1%} right")
     figure.savefig(out, dpi=100)
     return {"errors": errors, "accuracies": accuracies}
 
