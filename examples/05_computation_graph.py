@@ -22,7 +22,7 @@ def f(x, y, z):
 
 
 def main(quick=False, out="05_computation_graph.png"):
-    """A quick run is the same."""
+    """A quick run is the same. With Graphviz, graph.draw("f.svg", at=POINT) draws values and gradients too."""
     graph = fn.trace(f, *POINT)
     print(graph)
     for node in graph.nodes(*POINT):
@@ -36,11 +36,11 @@ def main(quick=False, out="05_computation_graph.png"):
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
     fn.plots.graph(graph, ax=left)
-    left.set_title("Forwards, down: values")
+    left.set_title("f = sin(x^2 y) + e^z as a graph of simple steps")
     rows = [node for node in graph.nodes(*POINT) if node.gradient is not None]
     cells = [[node.name, f"{node.value:.4f}", f"{node.gradient:.4f}"] for node in rows]
     right.table(cells, colLabels=["node", "value", "gradient of f"], loc="center", cellLoc="center").scale(1, 1.8)
-    right.set_title("Backwards, up: the gradient of f by every node")
+    right.set_title("Values, found downwards, and gradients, found upwards")
     right.axis("off")
     figure.savefig(out, dpi=100)
     return {"value": float(value), "gradient": [float(g) for g in gradient]}

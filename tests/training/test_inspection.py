@@ -21,6 +21,18 @@ def test_layer_outputs(backend, dtype, rng):
     assert not np.array_equal(again["dense_1"], found["dense_1"])
 
 
+@pytest.mark.parametrize("of", ["parameters", "outputs"])
+def test_rows_are_converted_to_the_models_dtype(backend, rng, of):
+    model, (x, y) = make(backend, dtype="float32"), data(rng, 9)
+    x = x.astype("float32")
+    for given in (x.astype("float64"), x.tolist(), np.asfortranarray(x)):
+        pairs = [(model.layer_outputs(given), model.layer_outputs(x))]
+        pairs.append((model.gradients(given, y, of=of), model.gradients(x, y, of=of)))
+        for found, expected in pairs:
+            for name, array in expected.items():
+                assert np.array_equal(found[name], array)
+
+
 def test_gradients_by_parameters(backend, rng):
     model, (x, y) = make(backend), data(rng, 9)
     before, found = bits(model), model.gradients(x, y)
