@@ -27,7 +27,7 @@ def least_squares(X, y):
     return np.linalg.lstsq(X, y, rcond=None)[0]
 
 
-def descend(X, y, regularizer=None, steps=3000):
+def descend(X, y, regularizer=None, steps=5000):
     """Coefficients after gradient descent with all rows at each step, and the losses."""
     model = fn.Sequential([fn.Dense(1, use_bias=False, kernel_regularizer=regularizer)], dtype="float64")
     model.compile(optimizer=fn.SGD(0.2), loss="mean_squared_error")

@@ -10,6 +10,7 @@ Each optimizer with the best of the same learning rates, on an ill-conditioned q
 
 import argparse
 from contextlib import suppress
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,21 +27,17 @@ OPTIMIZERS = {
     "Adam": fn.Adam,
     "AdamW": fn.AdamW,
 }
+FUNCTIONS = {
+    "x^2 / 2 + 50 y^2 from (-8, 3)": (lambda x, y: x**2 / 2 + 50 * y**2, (-8.0, 3.0)),
+    "Rosenbrock's valley from (-1.2, 1)": (lambda x, y: (1 - x) ** 2 + 100 * (y - x**2) ** 2, (-1.2, 1.0)),
+}
 RATES = (0.001, 0.01, 0.1, 1.0)
-
-
-def quadratic(x, y):
-    return 0.5 * (x**2 + 100 * y**2)
-
-
-def rosenbrock(x, y):
-    return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
 def descend(f, start, optimizer, steps):
     """Values of f on the way down."""
-    x, y = (np.array([s]) for s in start)
-    step = fn.trace(fn.value_and_grad(lambda x, y: fn.sum(f(x, y)), argnums=(0, 1)), x, y)  # recorded once
+    x, y = map(np.array, start)
+    step = fn.trace(fn.value_and_grad(f, argnums=(0, 1)), x, y)  # recorded once
     values = []
     for _ in range(steps):
         value, *gradients = step(x, y)
@@ -58,22 +55,19 @@ def train(optimizer, epochs):
 
 
 def best(run, optimizer):
-    """The rate and the values of the run with the lowest end."""
-    runs = {}
+    """The rate and the values of the run that ends lowest."""
+    runs = []
     for rate in RATES:
         with suppress(fn.NonFiniteLoss):  # too large a rate runs away
-            runs[rate] = run(optimizer(rate))
-    return min(runs.items(), key=lambda item: np.nan_to_num(item[1][-1], nan=np.inf))
+            runs.append((rate, run(optimizer(rate))))
+    return min(runs, key=lambda item: np.nan_to_num(item[1][-1], nan=np.inf))
 
 
 def main(quick=False, out="09_optimizers.png"):
     """A quick run takes fewer steps."""
     steps, epochs = (100, 2) if quick else (300, 15)
-    problems = {
-        "x^2 / 2 + 50 y^2 from (-8, 3)": lambda o: descend(quadratic, (-8.0, 3.0), o, steps),
-        "Rosenbrock's valley from (-1.2, 1)": lambda o: descend(rosenbrock, (-1.2, 1.0), o, steps),
-        "a network for the digits": lambda o: train(o, epochs),
-    }
+    problems = {name: partial(descend, *given, steps=steps) for name, given in FUNCTIONS.items()}
+    problems["a network for the digits"] = partial(train, epochs=epochs)
     figure, grid = plt.subplots(1, 3, figsize=(13, 5), layout="constrained")
     final = {}
     for (problem, run), axes in zip(problems.items(), grid, strict=True):
