@@ -5,7 +5,7 @@ import importlib.util
 import itertools
 import subprocess
 import sys
-from math import cos, exp, inf, log, sin
+from math import cos, exp, floor, inf, log, sin
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +42,19 @@ def run(tmp_path_factory):
 
 def test_01_losses_are_those_of_the_formula(run):
     result = run(1)
-    x, y = np.array([0.5, 2.5]), np.array([0.2, 0.9])
+
+    def formula(w, b):
+        return sum((1 / (1 + exp(-(w * x + b))) - y) ** 2 for x, y in ((0.5, 0.2), (2.5, 0.9))) / 2
+
     guesses = [(0.50, 0.00), (-0.10, 0.00), (0.94, -0.94), (1.42, -1.73), (1.65, -2.08), (1.78, -2.27)]
-    formula = [0.5 * np.sum((1 / (1 + np.exp(-(w * x + b))) - y) ** 2) for w, b in guesses]
-    np.testing.assert_allclose(result["losses"], formula, rtol=1e-12)
-    # The lecture's own table, which was made with more digits of w and b than it shows.
-    np.testing.assert_allclose(formula, [0.0730, 0.1481, 0.0214, 0.0028, 0.0003, 0.0000], atol=3e-4)
+    np.testing.assert_allclose(result["losses"], [formula(*guess) for guess in guesses], rtol=1e-12)
+    assert [round(loss, 4) for loss in result["losses"]] == [0.0731, 0.1481, 0.0217, 0.0029, 0.0003, 0.0000]
+    # The lecture's losses are those of w and b that it shows rounded to two decimals, cut off after the fourth.
+    lecture = [0.0730, 0.1481, 0.0214, 0.0028, 0.0003, 0.0000]
+    corners = np.linspace(-0.005, 0.005, 11)
+    for (w, b), expected in zip(guesses, lecture, strict=True):
+        near = {floor(1e4 * formula(w + dw, b + db)) for dw in corners for db in corners}
+        assert min(near) <= round(1e4 * expected) <= max(near)
 
 
 def test_01_all_descents_arrive(run):
