@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn.table import DTYPES, Argument, Op
+from fastnn_ext.executor import known_pairs as known_pairs
 
 #: The native floating dtypes with their names; ``dtype.name`` takes ten times as long as looking here.
 FLOATING = {np.dtype(name): name for name in DTYPES}

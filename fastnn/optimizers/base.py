@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from operator import is_not
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn import checks, registry, schedules
+from fastnn import backends, checks, registry, schedules
 from fastnn.ops.dispatch import apply
-from fastnn.program import Slot, Tensor
+from fastnn.program import Program, Slot, Tensor
 from fastnn.table import Argument
 
 #: A number, or a function of the number of steps done.
 LearningRate = float | Callable[[int], float]
 #: How error messages describe the arrays that an optimizer updates.
 _PARAMS = Argument("params", ("n",), updated=True)
+
+
+class _Held(NamedTuple):
+    """The arrays that an optimizer used alone updates, and the program that does it."""
+
+    backend: str
+    numbers: dict[str, Any]
+    params: tuple[np.ndarray, ...]
+    replay: backends.Replay
 
 
 class Optimizer(registry.Configured):
@@ -42,6 +52,7 @@ class Optimizer(registry.Configured):
         self.weight_decay = weight_decay
         self.iterations = 0
         self._alone: list[list[np.ndarray | None]] | None = None
+        self._held: _Held | None = None
         self.learning_rate = learning_rate
 
     def _check(self, high: float = float("inf"), **numbers: float) -> None:
@@ -115,18 +126,46 @@ class Optimizer(registry.Configured):
 
         Nothing is changed then.
         """
+        arrays, slopes = tuple(params), tuple(grads)
+        held = self._held
+        if held is None or not checks.known_pairs(arrays, slopes, held.params):
+            slopes = self._checked(arrays, slopes)
+        backend, numbers = backends.select(), self._params()
+        if held is None or (held.backend, held.numbers) != (backend.name, numbers) or any(
+            map(is_not, arrays, held.params)
+        ):
+            held = self._held = _Held(backend.name, numbers, arrays, self._recorded(arrays, backend))
+        self.advance()
+        held.replay.run(slopes)
+
+    def _checked(self, params: tuple[Any, ...], grads: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+        """The gradients as contiguous arrays, all checked; makes the state arrays at the first step."""
         name = type(self).__name__
         if len(params) != len(grads):
             checks.fail(checks.ShapeError, name, "grads", f"{len(params)} arrays", len(grads))
-        flat = [_flat_pair(name, p, g) for p, g in zip(params, grads, strict=True)]
+        slopes = tuple(_checked_pair(name, p, g) for p, g in zip(params, grads, strict=True))
         if self._alone is None:
             self._alone = [
-                [np.full_like(p, self.initial_state) if kept else None for kept in self.states()] for p, _ in flat
+                [np.full(p.size, self.initial_state, p.dtype) if kept else None for kept in self.states()]
+                for p in params
             ]
         self._check_known(params)
-        self.advance()
-        for (p, g), state in zip(flat, self._alone, strict=True):
-            apply(self.op, p, g, *state, **self._params())
+        return slopes
+
+    def _recorded(self, params: tuple[np.ndarray, ...], backend: backends.Backend) -> backends.Replay:
+        """The updates of all arrays as one program, whose inputs are the gradients."""
+        assert self._alone is not None
+        checks.same_place(type(self).__name__, params, backend.device, backend.name)
+        program = Program(backend.name)
+        for p, kept in zip(params, self._alone, strict=True):
+            g = program.input("gradient", (p.size,), p.dtype)
+            states = [None if s is None else program.state("moment", s) for s in kept]
+            self.record(program.state("parameter", p.reshape(-1)), g, states)
+        return program.compile()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the program, which copies record anew."""
+        return {**self.__dict__, "_held": None}
 
     def _check_known(self, params: Sequence[np.ndarray]) -> None:
         """The arrays must fit the moments kept from earlier steps."""
@@ -140,8 +179,8 @@ class Optimizer(registry.Configured):
                 checks.fail(checks.ShapeError, type(self).__name__, "params", expected, f"{p.size} of {p.dtype}")
 
 
-def _flat_pair(name: str, p: Any, g: Any) -> tuple[np.ndarray, np.ndarray]:
-    """One parameter, as a view, and its gradient, both flat and checked."""
+def _checked_pair(name: str, p: Any, g: Any) -> np.ndarray:
+    """The gradient of one parameter as a contiguous array, both checked."""
     dtype = checks.floating_dtype(name, [p], ["params"])
     checks.updated(name, _PARAMS, p, dtype)
     checks.floating_dtype(name, [p, g], ["params", "grads"])
@@ -149,4 +188,4 @@ def _flat_pair(name: str, p: Any, g: Any) -> tuple[np.ndarray, np.ndarray]:
         checks.fail(checks.ShapeError, name, "grads", f"shape {p.shape}", np.shape(g))
     g = checks.host_array(name, "grads", g, dtype)
     checks.apart(name, [p, g], ["params", "grads"])
-    return p.reshape(-1), g.reshape(-1)
+    return g

@@ -454,3 +454,62 @@ def test_own_optimizer():
         model.compile(optimizer, "mse")
         before = model.train_step(np.eye(2), np.ones(2))
         assert model.train_step(np.eye(2), np.ones(2)) < before
+
+
+# --- the program behind update ------------------------------------------------------------------------------
+
+
+def moved(optimizer, p, g, steps=1):
+    """A copy of p after some steps of a new optimizer."""
+    p = p.copy()
+    for _ in range(steps):
+        optimizer.update([p], [g])
+    return p
+
+
+def test_checks_are_not_forgotten_with_known_arrays():
+    """What was right at the first step may be wrong at the second."""
+    p, g = np.ones((3, 4)), np.full((3, 4), 0.5)
+    optimizer = fn.Adam()
+    optimizer.update([p], [g])
+    before = p.copy()
+    with pytest.raises(fn.LayoutError, match="memory of its own"):
+        optimizer.update([p], [p])
+    with pytest.raises(fn.ShapeError, match=r"grads: expected shape \(3, 4\), got \(4, 3\)"):
+        optimizer.update([p], [np.ones((4, 3))])
+    with pytest.raises(fn.DtypeError):
+        optimizer.update([p], [g.astype(np.float32)])
+    p.flags.writeable = False
+    with pytest.raises(fn.LayoutError, match="read-only"):
+        optimizer.update([p], [g])
+    assert (p == before).all() and optimizer.iterations == 1
+    p.flags.writeable = True
+    optimizer.update([p], [g[::-1, ::-1]])
+    assert (p != before).all() and optimizer.iterations == 2
+
+
+def test_other_arrays_of_the_same_sizes_go_on_with_the_moments():
+    p, q, g = np.zeros(5), np.zeros(5), np.arange(5.0)
+    optimizer = fn.SGD(0.1, momentum=0.9)
+    optimizer.update([p], [g])
+    optimizer.update([q], [g])
+    np.testing.assert_allclose(p, -0.1 * g, rtol=1e-15)
+    np.testing.assert_allclose(q, -0.1 * 1.9 * g, rtol=1e-15)
+
+
+def test_settings_may_change_between_steps():
+    p, g = np.zeros(5), np.arange(5.0)
+    optimizer = fn.SGD(0.1, momentum=0.9)
+    optimizer.update([p], [g])
+    optimizer.momentum, optimizer.learning_rate = 0.5, 0.2
+    optimizer.update([p], [g])
+    np.testing.assert_allclose(p, -(0.1 + 0.2 * 1.5) * g, rtol=1e-15)
+
+
+def test_backends_may_change_between_steps():
+    g = np.linspace(-1, 1, 7)
+    optimizer, p = fn.Adam(0.1), np.zeros(7)
+    for backend in ("cython", "reference", "cython"):
+        with fn.use_backend(backend):
+            optimizer.update([p], [g])
+    np.testing.assert_allclose(p, moved(fn.Adam(0.1), np.zeros(7), g, 3), rtol=1e-13)
