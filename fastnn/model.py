@@ -473,6 +473,10 @@ class Sequential:
         self.extra = dict(extra) if extra is not None else self.extra
         saving.save(self, Path(path), include_optimizer)
 
+    def _check_save(self, path: Path) -> None:
+        """Fail now where `save` would; see `fastnn.saving.check`."""
+        saving.check(self, path)
+
 
 def _checked(given: Sequence[layers.Layer]) -> list[layers.Layer]:
     """The layers of a model as a list of their own."""

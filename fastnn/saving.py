@@ -9,7 +9,10 @@ import json
 import os
 import tempfile
 import zlib
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Version of the file's layout.
 FORMAT = 1
+#: A save takes seconds; what has lain beside a file for so many of them was left by a process that was killed.
+STALE = 3600
 
 
 class FileError(ValueError):
@@ -41,9 +46,52 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
     """
     from safetensors.numpy import save as to_bytes
 
+    model._built()
+    config = _described(model)
+    tensors = dict(zip(model.parameter_names(), model.get_weights(), strict=True))
+    if model.optimizer is not None and "compile" in config and include_optimizer:
+        config["iterations"] = model.optimizer.iterations
+        model._allocate_moments()
+        for i, moment in enumerate(model._moments):
+            tensors[f"optimizer.{i}"] = np.array(model.backend.to_host(moment))
+        config["callbacks"] = []
+        for i, (name, state) in enumerate(model._callback_states):
+            arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+            config["callbacks"].append([name, {k: v for k, v in state.items() if k not in arrays}, list(arrays)])
+            tensors |= {f"callback.{i}.{key}": np.ascontiguousarray(value) for key, value in arrays.items()}
+    for key, what in (("callbacks", "a callback's state"), ("extra", "extra")):
+        try:
+            json.dumps(config.get(key), default=_number)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"save: {what}: expected JSON-able values, got {error}") from error
+    text = json.dumps(config, default=_number)
+    _write(path, to_bytes(tensors, {"fastnn": text, "crc32": str(_checksum(text, tensors))}))
+
+
+def check(model: Sequential, path: Path) -> None:
+    """Fail now where `save` would after hours of training: if the model cannot be described, or nothing written there.
+
+    Parameters
+    ----------
+    model : Sequential
+        Built.
+    path : Path
+        Its folders need not be there yet.
+    """
+    _described(model)
+    if path.is_dir():
+        raise IsADirectoryError(f"save: path: expected a file, got the directory {str(path)!r}")
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _described(model: Sequential) -> dict[str, Any]:
+    """The configuration of a model."""
     from fastnn import layers, losses, metrics, optimizers
 
-    model._built()
     config: dict[str, Any] = {
         "format": FORMAT,
         "dtype": model.dtype.name,
@@ -53,7 +101,6 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
         "epochs_done": model.epochs_done,
         "extra": model.extra,
     }
-    tensors = dict(zip(model.parameter_names(), model.get_weights(), strict=True))
     if model.optimizer is not None and model.loss is not None:
         config["compile"] = {
             "optimizer": optimizers.REGISTRY.describe(model.optimizer),
@@ -64,23 +111,7 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
             "clip_value": model.clip_value,
             "gradient_norm": model.gradient_norm,
         }
-        if include_optimizer:
-            config["iterations"] = model.optimizer.iterations
-            model._allocate_moments()
-            for i, moment in enumerate(model._moments):
-                tensors[f"optimizer.{i}"] = np.array(model.backend.to_host(moment))
-            config["callbacks"] = []
-            for i, (name, state) in enumerate(model._callback_states):
-                arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
-                config["callbacks"].append([name, {k: v for k, v in state.items() if k not in arrays}, list(arrays)])
-                tensors |= {f"callback.{i}.{key}": np.ascontiguousarray(value) for key, value in arrays.items()}
-    for key, what in (("callbacks", "a callback's state"), ("extra", "extra")):
-        try:
-            json.dumps(config.get(key), default=_number)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"save: {what}: expected JSON-able values, got {error}") from error
-    text = json.dumps(config, default=_number)
-    _write(path, to_bytes(tensors, {"fastnn": text, "crc32": str(_checksum(text, tensors))}))
+    return config
 
 
 def _number(value: Any) -> Any:
@@ -100,7 +131,11 @@ def _checksum(text: str, tensors: dict[str, np.ndarray]) -> int:
 
 def _write(path: Path, data: bytes) -> None:
     """Replace a file's content, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        with suppress(FileNotFoundError):  # of several processes one removes it first
+            if left.stat().st_mtime < time() - STALE:
+                left.unlink()
+    handle, temporary = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

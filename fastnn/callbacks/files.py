@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class ModelCheckpoint(Callback):
     ----------
     path : path
         May contain ``{epoch}``, counted from 1, and names of the logs as fields of `str.format`, as in
-        ``"model-{epoch:03d}-{val_loss:.3f}.safetensors"``. Folders are made.
+        ``"model-{epoch:03d}-{val_loss:.3f}.safetensors"``. Folders are made. That the model can be saved, and that
+        something can be written there, is tried before the first epoch.
     monitor : str, optional
         Key in the logs that decides which epoch is best.
     mode : {"auto", "min", "max"}
@@ -49,11 +51,14 @@ class ModelCheckpoint(Callback):
         self._monitor = Monitor("ModelCheckpoint", monitor or "", mode)
         self.path, self.save_best_only, self.every = os.fspath(path), save_best_only, int(every)
         self.include_optimizer = include_optimizer
-        self.on_train_begin()
-
-    def on_train_begin(self) -> None:
         self.best: float | None = None
         self._fields: dict[str, Any] | None = None
+
+    def on_train_begin(self) -> None:
+        self.best = self._fields = None
+        path = Path(self.path)
+        fixed = list(takewhile(lambda part: "{" not in part, path.parts))
+        self.model._check_save(path if len(fixed) == len(path.parts) else Path(*fixed, path.name))
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self._fields = None
@@ -95,6 +100,7 @@ class CSVLogger(Callback):
     Parameters
     ----------
     path : path
+        Folders are made.
     append : bool
         Write below what is there; the columns are those of its first line then.
     """
@@ -105,6 +111,8 @@ class CSVLogger(Callback):
     def on_train_begin(self) -> None:
         self._file: Any = None
         self._end: int | None = None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        open(self.path, "a").close()  # fails now rather than after the first epoch
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self._file is None:

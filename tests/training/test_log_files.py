@@ -57,6 +57,35 @@ def test_fields_that_are_not_in_the_logs(rng, tmp_path):
         fit(make(), *data(rng), callbacks=[fn.ModelCheckpoint(tmp_path / "{val_loss}")])
 
 
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [("file/model", NotADirectoryError), ("file/{epoch}/model", NotADirectoryError), (".", IsADirectoryError)],
+)
+def test_places_where_nothing_can_be_written(path, error, rng, tmp_path):
+    """This must not wait for the end of an epoch, which may take hours."""
+    (tmp_path / "file").touch()
+    epochs = []
+    counts = fn.LambdaCallback(on_epoch_begin=epochs.append)
+    with pytest.raises(error):
+        fit(make(), *data(rng), callbacks=[counts, fn.ModelCheckpoint(tmp_path / path)])
+    assert epochs == [] and os.listdir(tmp_path) == ["file"]
+
+
+def test_models_that_cannot_be_saved(rng, tmp_path):
+    epochs = []
+    model = fn.Sequential([fn.Dense(3, lambda x: x * x)])
+    model.compile("sgd", "cross_entropy")
+    with pytest.raises(TypeError, match=r"^layer: Dense cannot be saved: its activation is a function$"):
+        counts = fn.LambdaCallback(on_epoch_begin=epochs.append)
+        fit(model, *data(rng), callbacks=[counts, fn.ModelCheckpoint(tmp_path / "model")])
+    assert epochs == [] and not os.listdir(tmp_path)
+
+
+def test_checking_leaves_nothing_behind(rng, tmp_path):
+    fit(make(), *data(rng), epochs=1, callbacks=[fn.ModelCheckpoint(tmp_path / "new" / "{epoch}", every=2)])
+    assert not os.listdir(tmp_path)
+
+
 def test_a_state_that_is_no_json(rng, tmp_path):
     class Mine(fn.Callback):
         def state(self):
@@ -102,6 +131,17 @@ def test_csv_append(rng, tmp_path):
     assert [row[0] for row in rows(path)] == ["epoch", "0", "1", "0", "1"]
     fit(make(), x, y, callbacks=[fn.CSVLogger(path)])
     assert [row[0] for row in rows(path)] == ["epoch", "0"]
+
+
+def test_csv_where_nothing_can_be_written(rng, tmp_path):
+    (tmp_path / "file").touch()
+    epochs = []
+    counts = fn.LambdaCallback(on_epoch_begin=epochs.append)
+    with pytest.raises((NotADirectoryError, FileExistsError)):
+        fit(make(), *data(rng), callbacks=[counts, fn.CSVLogger(tmp_path / "file" / "log.csv")])
+    assert epochs == []
+    fit(make(), *data(rng), callbacks=[fn.CSVLogger(tmp_path / "new" / "folder" / "log.csv")])
+    assert len(rows(tmp_path / "new" / "folder" / "log.csv")) == 2
 
 
 # --- TensorBoard -----------------------------------------------------------------------------------------

@@ -300,6 +300,18 @@ def test_the_new_file_is_written_to_disk_before_it_gets_its_name(path, monkeypat
     assert order == ["fsync", "replace"]
 
 
+def test_what_a_killed_process_left_is_removed(path):
+    """Only what belongs to this file, and is so old that no other process can be writing it."""
+    names = {f".{path.name}.{kind}.part": kind == "old" for kind in ("old", "new")} | {".other.old.part": False}
+    for name in names:
+        left = path.with_name(name)
+        left.write_bytes(b"half")
+        if "old" in name:
+            os.utime(left, (1, 1))
+    make().save(path)
+    assert sorted(os.listdir(path.parent)) == sorted([path.name, *(name for name, gone in names.items() if not gone)])
+
+
 def test_files_have_the_usual_permissions(path):
     old = os.umask(0o027)
     try:
