@@ -76,6 +76,8 @@ def confusion_matrix(
     checks.option(who, "normalize", normalize, ("true", "pred", "all", None))
     true, predicted, w = _labels(who, y_true, y_pred, sample_weight)
     classes = np.unique(np.concatenate([true, predicted])) if labels is None else np.asarray(labels)
+    if classes.ndim != 1 or not 0 < len(classes) == len(np.unique(classes)):
+        checks.fail(ValueError, who, "labels", "at least one class, each once", repr(labels))
     matrix = np.zeros((len(classes), len(classes)))
     rows, row_known = _places(true, classes)
     columns, column_known = _places(predicted, classes)
@@ -156,8 +158,8 @@ def _counts(who: str, y_true: Any, y_pred: Any, average: Any, pos_label: Any, sa
     if average == "binary":
         if len(classes) > 2:
             checks.fail(ValueError, who, "average", "another than 'binary'", f"{len(classes)} classes")
-        if len(classes) == 2 and pos_label not in classes.tolist():
-            checks.fail(ValueError, who, "pos_label", f"one of {classes.tolist()}", repr(pos_label))
+        if len(classes) == 2:
+            _one_of(who, pos_label, classes)
         classes = np.array([pos_label])
     is_true, is_predicted = true == classes[:, None], predicted == classes[:, None]
     counts = np.stack([(is_true & is_predicted) @ w, is_predicted @ w, is_true @ w])
@@ -212,6 +214,8 @@ def roc_curve(
     classes = np.unique(true)
     if len(classes) > 2:
         checks.fail(checks.DataError, who, "y_true", "two classes", f"{len(classes)}")
+    if len(classes) == 2:
+        _one_of(who, pos_label, classes)
     w = _weights(who, sample_weight, len(true))
     true, scores, w = true[w != 0] == pos_label, scores[w != 0], w[w != 0]
     order = np.argsort(-scores, kind="stable")
@@ -344,6 +348,10 @@ def _labels(who: str, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.
     for name, array in (("y_true", true), ("y_pred", predicted)):
         if array.ndim != 1:
             checks.fail(checks.ShapeError, who, name, "classes of shape (rows,)", array.shape)
+    kinds = {array.dtype.kind for array in (true, predicted)}
+    if "U" in kinds and kinds & set("biuf"):
+        expected = ("text" if true.dtype.kind == "U" else "numbers") + ", as in y_true"
+        checks.fail(checks.DtypeError, who, "y_pred", expected, predicted.dtype)
     _same_rows(who, true, predicted)
     return true, predicted, _weights(who, sample_weight, len(true))
 
@@ -356,6 +364,11 @@ def _values(who: str, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.
     if true.shape != predicted.shape:
         checks.fail(checks.ShapeError, who, "y_pred", f"shape {true.shape}", predicted.shape)
     return true, predicted, _weights(who, sample_weight, len(true))
+
+
+def _one_of(who: str, pos_label: Any, classes: np.ndarray) -> None:
+    if pos_label not in classes.tolist():
+        checks.fail(ValueError, who, "pos_label", f"one of {classes.tolist()}", repr(pos_label))
 
 
 def _places(values: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -159,3 +159,20 @@ def test_r2_without_spread():
 def test_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: metrics.accuracy_score(["0", "1"], [0, 1]), fn.DtypeError, "y_pred: expected text, as in y_true, got"),
+        (lambda: metrics.confusion_matrix([0, 1], ["a", "b"]), fn.DtypeError, "y_pred: expected numbers, as in y_tr"),
+        (lambda: metrics.confusion_matrix([0], [1], labels=[]), ValueError, "labels: expected at least one class, ea"),
+        (lambda: metrics.confusion_matrix([0], [1], labels=[0, 0]), ValueError, "labels: expected at least one class"),
+        (lambda: metrics.roc_curve(["n", "p"], [0.1, 0.9]), ValueError, "pos_label: expected one of .*'n', 'p'.*got 1"),
+    ],
+)
+def test_labels_that_do_not_match(call, error, message):
+    """Each of these would give zeros or NaN."""
+    with pytest.raises(error, match=message):
+        call()
+    assert metrics.accuracy_score(np.array(["a", "b"], object), ["a", "c"]) == 0.5
