@@ -111,11 +111,15 @@ class Standardizer:
         Raises
         ------
         DataError
-            If there are no rows, or a feature has no value in any of them.
+            If there are no rows, a feature has no value in any of them, or a value is infinite.
         """
         x = np.asarray(X)
         if x.dtype.kind not in "biuf":
             checks.fail(checks.DtypeError, "Standardizer", "X", "numbers", x.dtype)
+        if not x.ndim:
+            checks.fail(checks.ShapeError, "Standardizer", "X", "rows", "a number")
+        if np.isinf(x).any():
+            checks.fail(checks.DataError, "Standardizer", "X", "finite numbers or NaN", "infinity")
         if not len(x) or np.isnan(x).all(axis=0).any():
             empty = np.flatnonzero(np.isnan(x).all(axis=0))
             raise DataError(f"feature {empty[0]} has no value in the training rows" if len(x) else "no training rows")
@@ -129,6 +133,8 @@ class Standardizer:
 
     def transform(self, X: Any, dtype: Any = "float32") -> np.ndarray:
         """Standardised rows, in `dtype`."""
+        if np.shape(X)[np.ndim(X) - self.mean.ndim :] != self.mean.shape:
+            checks.fail(checks.ShapeError, "Standardizer", "X", f"rows of shape {self.mean.shape}", np.shape(X))
         z = np.subtract(X, self.mean)  # in float64: a large offset must not cost digits
         z /= self.std
         return np.nan_to_num(z, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf).astype(dtype)

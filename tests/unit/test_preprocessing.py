@@ -108,6 +108,26 @@ def test_constant_features_are_zero():
     np.testing.assert_allclose(Standardizer.fit(offset).transform(offset)[:, 0], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (3.0, fn.ShapeError, r"^Standardizer: X: expected rows, got a number$"),
+        ([[1.0], [np.inf]], fn.DataError, r"^Standardizer: X: expected finite numbers or NaN, got infinity$"),
+    ],
+)
+def test_standardizer_refuses(x, error, message):
+    with pytest.raises(error, match=message):
+        Standardizer.fit(x)
+
+
+def test_standardizer_of_other_columns(rng):
+    """One column would broadcast to three silently."""
+    scaler = Standardizer.fit(rng.normal(size=(5, 3)))
+    with pytest.raises(fn.ShapeError, match=r"^Standardizer: X: expected rows of shape \(3,\), got \(4, 1\)$"):
+        scaler.transform(np.ones((4, 1)))
+    assert scaler.transform(np.ones(3)).shape == (3,) and scaler.transform(np.ones((0, 3))).shape == (0, 3)
+
+
 def test_standardizer_needs_values():
     for x in (np.zeros((0, 2)), np.full((3, 1), np.nan)):
         with pytest.raises(fn.DataError, match=r"no training rows|feature 0 has no value"):
