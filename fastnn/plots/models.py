@@ -36,7 +36,7 @@ def decision_regions(
     X : array_like of shape (rows, 2)
         Decides what part of the plane is shown.
     y : array_like of shape (rows,) or (rows, classes), optional
-        Class numbers from 0, or one-hot rows.
+        Class numbers from 0, -1 and 1 as for hinge losses, or one-hot rows.
     resolution : int
         Points along each side.
     threshold : float, optional
@@ -51,6 +51,8 @@ def decision_regions(
     points = np.asarray(X, float)
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
         checks.fail(checks.ShapeError, who, "X", "shape (rows, 2)", points.shape)
+    if not np.isfinite(points).all():
+        checks.fail(checks.DataError, who, "X", "finite numbers", "NaN or infinity")
     if threshold is None:
         threshold = getattr(getattr(model, "loss", None), "threshold", 0.0)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -64,6 +66,7 @@ def decision_regions(
         known = known.argmax(axis=1) if known.shape[1] > 1 else known[:, 0]
     if known is not None and known.shape != (len(points),):
         checks.fail(checks.ShapeError, who, "y", f"{len(points)} classes", known.shape)
+    known = None if known is None else _from_zero(who, "y", known)
     count = max(regions.max() + 1, 2, *([] if known is None else [int(known.max()) + 1]), len(labels or ()))
     names = [f"class {k}" for k in range(count)] if labels is None else list(labels)
     if len(names) < count:
@@ -100,8 +103,20 @@ def _classes(who: str, outputs: np.ndarray, threshold: float) -> tuple[np.ndarra
     if single.ndim != 1:
         checks.fail(checks.ShapeError, who, "outputs", "shape (points, classes) or (points,)", outputs.shape)
     if single.dtype.kind in "iu":
-        return single, None
+        return _from_zero(who, "outputs", single), None
     return (single > threshold).astype(int), single - threshold
+
+
+def _from_zero(who: str, name: str, classes: np.ndarray) -> np.ndarray:
+    """Class numbers; the -1 of -1 and 1 is class 0."""
+    if classes.dtype.kind not in "biuf":
+        checks.fail(checks.DtypeError, who, name, "class numbers", classes.dtype)
+    if np.isin(classes, (-1, 1)).all():
+        return (classes > 0).astype(int)
+    wrong = classes[~((classes >= 0) & (classes % 1 == 0))]
+    if len(wrong):
+        checks.fail(checks.DataError, who, name, "class numbers from 0, or -1 and 1", wrong[0])
+    return classes.astype(int)
 
 
 def layer_histograms(
@@ -127,7 +142,7 @@ def layer_histograms(
     Returns
     -------
     array of Axes
-        One panel each, with mean and standard deviation in its title.
+        One panel each, with mean and standard deviation in its title. Infinities and NaN are counted there, not drawn.
     """
     who = "layer_histograms"
     checks.option(who, "kind", kind, ("activations", "gradients", "parameter_gradients"))
@@ -153,8 +168,11 @@ def layer_histograms(
             checks.fail(ValueError, who, "ax", f"{len(arrays)} Axes", len(panels))
     for number, (panel, (name, values)) in enumerate(zip(panels, arrays.items(), strict=True)):
         flat = values.ravel().astype(float)
-        panel.hist(flat, bins=bins, color=style.COLOURS[0] if kind == "activations" else style.COLOURS[1])
-        panel.set_title(f"{name}\nmean {flat.mean():.3g}, std {flat.std():.3g}", fontsize=9)
+        finite = flat[np.isfinite(flat)]
+        panel.hist(finite, bins=bins, color=style.COLOURS[0] if kind == "activations" else style.COLOURS[1])
+        summary = f"mean {finite.mean():.3g}, std {finite.std():.3g}" if len(finite) else "no finite number"
+        summary += f"; {len(flat) - len(finite)} not finite" if 0 < len(finite) < len(flat) else ""
+        panel.set_title(f"{name}\n{summary}", fontsize=9)
         panel.tick_params(labelsize=8)
         panel.locator_params(axis="x", nbins=4)
         panel.ticklabel_format(axis="both", scilimits=(-2, 4))

@@ -65,7 +65,7 @@ def loss_surface(
     Parameters
     ----------
     f : callable
-        Takes two floats, returns one.
+        Takes two floats, returns one. Where that is infinite or NaN the picture stays empty.
     x_range, y_range : (low, high)
         What is shown of the first and the second parameter.
     paths : dict of str to array_like of shape (steps, 2), optional
@@ -83,6 +83,9 @@ def loss_surface(
     checks.integer("loss_surface", "resolution", resolution, 2)
     x, y = np.linspace(*x_range, resolution), np.linspace(*y_range, resolution)
     z = np.array([[float(f(a, b)) for a in x] for b in y])
+    z[~np.isfinite(z)] = np.nan
+    if np.isnan(z).all():
+        checks.fail(checks.DataError, "loss_surface", "f", "finite values", "none")
     low, high = np.nanmin(z), np.nanmax(z)
     if isinstance(levels, int):
         checks.integer("loss_surface", "levels", levels, 2)

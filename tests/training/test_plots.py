@@ -252,3 +252,49 @@ def test_boxes_do_not_overlap(rng):
 def test_graph_of_one_call():
     ax = plots.graph(fn.trace(lambda x: x * 2.0, np.ones(2)))
     assert texts(ax) == ["x\n2", "affine\n2"]
+
+
+# --- odd numbers -----------------------------------------------------------------------------------------
+
+
+def test_histograms_of_a_network_that_diverged(rng):
+    """This is when one looks at them."""
+    x, y = data(rng)
+    model = make()
+    model.fit(x, y, verbose=0)
+    model.set_weights([w * (np.nan if i == 5 else 1) for i, w in enumerate(model.get_weights())])
+    panels = plots.layer_histograms(model, x)
+    assert panels[-1].get_title().endswith("\nno finite number") and "mean" in panels[0].get_title()
+    model = fn.Sequential([fn.Dense(2)], input_shape=(1,))
+    model.set_weights([[[1.0, np.inf]], [0.0, 0.0]])
+    (panel,) = plots.layer_histograms(model, [[1.0], [2.0]])
+    assert panel.get_title() == "dense_1\nmean 1.5, std 0.5; 2 not finite"
+
+
+def test_a_surface_with_a_pole():
+    ax = plots.loss_surface(lambda w, b: 1 / abs(w) if w else np.inf, (-1, 1), (0, 1), resolution=5)
+    assert ax.get_xlim() == (-1, 1)
+    with pytest.raises(fn.DataError, match=r"^loss_surface: f: expected finite values, got none$"):
+        plots.loss_surface(lambda w, b: np.nan, (0, 1), (0, 1), resolution=3)
+
+
+def test_regions_of_classes_minus_one_and_one():
+    """Points of class -1 would not be drawn."""
+    x = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]])
+    ax = plots.decision_regions(lambda p: np.where(p[:, 0] > 1, 1, -1), x, [-1, -1, 1], resolution=5)
+    assert [len(points.get_offsets()) for points in ax.collections] == [2, 1]
+    assert set(np.unique(ax.images[0].get_array())) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        ([[0, np.nan]], [0], fn.DataError, "X: expected finite numbers, got NaN"),
+        ([[0, 0]], ["a"], fn.DtypeError, "y: expected class numbers, got <U1"),
+        ([[0, 0]], [-2], fn.DataError, "y: expected class numbers from 0, or -1 and 1, got -2"),
+        ([[0, 0]], [0.5], fn.DataError, "y: expected class numbers from 0, or -1 and 1, got 0.5"),
+    ],
+)
+def test_regions_refused(x, y, error, message):
+    with pytest.raises(error, match=f"^decision_regions: {message}"):
+        plots.decision_regions(lambda p: p[:, 0], x, y)
