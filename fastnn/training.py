@@ -52,7 +52,7 @@ def fit(
     shuffle: bool = True,
     sample_weight: Any = None,
     class_weight: Any = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] | Callback | None = (),
     verbose: int = 1,
     initial_epoch: int = 0,
     steps_per_epoch: int | None = None,
@@ -84,7 +84,7 @@ def fit(
     class_weight : dict or "balanced", optional
         Weights by label, multiplied with `sample_weight`; "balanced" is inverse to the labels' frequencies, which
         nobody knows of a stream.
-    callbacks : sequence of Callback
+    callbacks : sequence of Callback, or one
     verbose : {0, 1, 2}
         0 is silent; 1 shows a progress bar when standard error is a terminal; 2 prints a line an epoch.
     initial_epoch : int
@@ -123,14 +123,14 @@ def fit(
             checks.fail(ValueError, "fit", "steps_per_epoch", "None with arrays", steps_per_epoch)
         x, targets = data(model, "fit", X, y)
         w = weights("fit", sample_weight, len(x), model.dtype)
-        if class_weight is not None:
-            by_class = class_weights(class_weight, _labels(model, targets), model.output_shape[-1], model.dtype)
-            w = by_class if w is None else w * by_class
         if validation_split and validation_data is None:
             cut = len(x) - ceil(len(x) * validation_split)
             validation_data = (x[cut:], targets[cut:])
             x, targets, w = x[:cut], targets[:cut], None if w is None else w[:cut]
             same_length("fit", x, targets)
+        if class_weight is not None:
+            by_class = class_weights(class_weight, _labels(model, targets), model.output_shape[-1], model.dtype)
+            w = by_class if w is None else w * by_class
         rng = order_of(model) if shuffle else None
         if mapped(x) or mapped(targets):
             loader = MappedBatches(model, x, targets, w, batch_size, rng)
@@ -144,7 +144,8 @@ def fit(
         validation_data = (*held, *validation_data[2:])
     history = History()
     params = {"epochs": epochs, "initial_epoch": initial_epoch, "rows": loader.rows, "batches": loader.batches}
-    watchers = CallbackList([history, *shown(verbose), *callbacks], model, params)
+    given = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
+    watchers = CallbackList([history, *shown(verbose), *given], model, params)
     _run(model, loader, validation_data, range(initial_epoch, epochs), watchers, history)
     return history
 

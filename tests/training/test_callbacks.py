@@ -112,6 +112,14 @@ def test_only_callbacks_are_callbacks(wrong, rng):
         fit(make(), *data(rng), callbacks=[wrong])
 
 
+def test_one_callback_or_none(rng):
+    """As in Keras."""
+    calls = []
+    fit(make(), *data(rng), callbacks=fn.LambdaCallback(on_epoch_end=lambda epoch, logs: calls.append(epoch)))
+    fit(make(), *data(rng), callbacks=None)
+    assert calls == [0]
+
+
 # --- progress --------------------------------------------------------------------------------------------
 
 

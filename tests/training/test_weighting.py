@@ -42,6 +42,16 @@ def test_balanced_class_weights(backend, rng):
     assert all(np.allclose(p, q, rtol=1e-12) for p, q in zip(a.get_weights(), b.get_weights(), strict=True))
 
 
+def test_balanced_class_weights_of_the_rows_trained_on(rng):
+    """The labels held out do not count."""
+    x, y = data(rng)
+    y[30:] = 0
+    a, b = make(), make()
+    fit(a, x, y, epochs=2, class_weight="balanced", validation_split=0.4)
+    fit(b, x[:30], y[:30], epochs=2, class_weight="balanced")
+    assert bits(a) == bits(b)
+
+
 def test_class_weights_of_one_logit(backend, rng):
     x, y = data(rng)
     y = (y == 0).astype(int)
