@@ -13,7 +13,7 @@ from fastnn import __version__
 from fastnn.table import ACTIVATIONS, DTYPES
 
 BACKENDS = ("cython", "numba", "cuda", "reference")
-OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "lion", "nadam", "radam", "rmsprop", "sgd")
 BENCH_GROUPS = ("matmul", "dense", "activations", "softmax", "optimizers", "training", "inference", "fit")
 PEERS = ("numpy", "torch", "jax", "sklearn", "onnxruntime")
 #: Exit status after Ctrl-C: 128 + SIGINT, as shells have it.
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    except (ValueError, NotImplementedError, ArithmeticError) as error:
+    except (ValueError, NotImplementedError, ArithmeticError, ImportError) as error:
         message = str(error)
     print(f"fastnn {args.command}: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
@@ -195,6 +195,9 @@ def _add_train(commands: Any) -> None:
     network.add_argument(
         "--dropout", metavar="RATE", type=rate, default=0.0, help="after each hidden layer (default 0)"
     )
+    network.add_argument(
+        "--l2", metavar="X", type=_number(float, 0), default=0.0, help="penalty X times the sum of squared weights"
+    )
 
     fit = train.add_argument_group("training")
     fit.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="default: adam; sgd has momentum 0.9")
@@ -202,9 +205,15 @@ def _add_train(commands: Any) -> None:
         "--learning-rate",
         metavar="RATE",
         type=_number(float, 0, above=True),
-        help="at first, falling linearly with the epochs (default 0.001, sgd 0.01)",
+        help="at first, falling linearly with the epochs (default 0.001, sgd 0.01, others as in fastnn.optimizers)",
     )
     fit.add_argument("--epochs", metavar="N", type=_number(int, 1), default=40, help="default 40")
+    fit.add_argument(
+        "--patience",
+        metavar="N",
+        type=_number(int, 1),
+        help="end after N epochs in which the loss on the --validation-split did not improve, and go back to the best",
+    )
     fit.add_argument("--batch-size", metavar="N", type=_number(int, 1), default=32, help="default 32")
     fit.add_argument("--seed", metavar="N", type=_number(int, 0, 2**53), default=0, help="default 0")
     fit.add_argument("--precision", choices=DTYPES, default="float32", help="default: float32")

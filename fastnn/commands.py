@@ -20,16 +20,12 @@ from fastnn.config import print_aligned
 from fastnn.csv_table import parse_csv
 from fastnn.datasets import Dataset
 from fastnn.metrics import mean_absolute_error, mean_squared_error, r2_score
+from fastnn.plots import style
 from fastnn.preparation import Preparation, choose_task, encode_classes, position_split
 from fastnn.preprocessing import Standardizer, train_test_split
 
-#: Optimizers by name: class, default learning rate, further arguments.
-OPTIMIZERS: dict[str, tuple[str, float, dict[str, float]]] = {
-    "adam": ("Adam", 1e-3, {}),
-    "adamw": ("AdamW", 1e-3, {}),
-    "rmsprop": ("RMSprop", 1e-3, {}),
-    "sgd": ("SGD", 1e-2, {"momentum": 0.9}),
-}
+#: Arguments of optimizers that differ from their own defaults.
+OPTIMIZERS: dict[str, dict[str, float]] = {"rmsprop": {"learning_rate": 1e-3}, "sgd": {"momentum": 0.9}}
 
 
 # --- train -----------------------------------------------------------------------------------------------
@@ -39,6 +35,8 @@ def train(args: Namespace) -> str | None:
     """Train on a data set, report, and save; returns "interrupted" after Ctrl-C."""
     if args.save:
         _check_writable(args.save)
+    if args.patience and not args.validation_split:
+        raise DataError("--patience needs --validation-split")
     with _machine(args) as machine:
         data = _training_data(args)
         y, classes = _target(data.y, args.task)
@@ -59,7 +57,7 @@ def train(args: Namespace) -> str | None:
             epochs=args.epochs,
             batch_size=args.batch_size,
             validation_split=args.validation_split,
-            callbacks=[_LinearDecay()],
+            callbacks=[_LinearDecay(), *_stopping(args)],
             verbose=0 if args.quiet else 1,
         )
         seconds = perf_counter() - start
@@ -106,8 +104,15 @@ class _LinearDecay(fn.Callback):
         self.model.optimizer.learning_rate = self.rate
 
 
+def _stopping(args: Namespace) -> list[fn.Callback]:
+    """The callback that ends training early, if that is asked for."""
+    if args.patience is None:
+        return []
+    return [fn.EarlyStopping("val_loss", patience=args.patience, restore_best_weights=True)]
+
+
 def _check_writable(path: str) -> None:
-    """Fail before the training, not after it."""
+    """Fail before the work, not after it."""
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path) or not os.access(folder, os.W_OK):
         raise DataError(f"{path}: cannot write there")
@@ -162,15 +167,16 @@ def _split(y: np.ndarray, classes: list[str] | None, args: Namespace) -> tuple[n
 
 def _network(features: int, classes: list[str] | None, args: Namespace) -> fn.Sequential:
     """The compiled network that the arguments describe."""
-    layers = []
+    layers: list[fn.layers.Layer] = []
+    penalty = fn.L2(args.l2) if args.l2 else None
     for size in args.layers:
-        layers.append(fn.Dense(size, activation=args.activation))
+        layers.append(fn.Dense(size, activation=args.activation, kernel_regularizer=penalty))
         if args.dropout:
             layers.append(fn.Dropout(args.dropout))
-    layers.append(fn.Dense(len(classes) if classes else 1))
+    layers.append(fn.Dense(len(classes) if classes else 1, kernel_regularizer=penalty))
     model = fn.Sequential(layers, dtype=args.precision, backend=args.backend, seed=args.seed)
-    name, default, further = OPTIMIZERS[args.optimizer]
-    optimizer = getattr(fn.optimizers, name)(learning_rate=args.learning_rate or default, **further)
+    rate = {"learning_rate": args.learning_rate} if args.learning_rate else {}
+    optimizer = {"name": args.optimizer, **OPTIMIZERS.get(args.optimizer, {}), **rate}
     if classes:
         model.compile(optimizer=optimizer, loss="cross_entropy", metrics=["accuracy"])
     else:
@@ -232,6 +238,10 @@ def bench(args: Namespace) -> None:
     """Time kernels, training steps and inference, beside other libraries where asked for."""
     from fastnn.bench.command import bench
 
+    for path in filter(None, (args.json, args.chart)):
+        _check_writable(path)
+    if args.chart:
+        style.pyplot()
     with _machine(args) as machine:
         bench(args, machine, fn.get_num_threads())
 

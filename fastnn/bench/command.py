@@ -13,6 +13,7 @@ from fastnn.bench import peers, report
 from fastnn.bench.cases import GROUPS, fit
 from fastnn.bench.peers.ours import Fastnn
 from fastnn.bench.timing import copy_rate, fma_peak
+from fastnn.checks import DataError
 from fastnn.config import print_aligned
 
 
@@ -20,6 +21,8 @@ def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
     """Measure the groups asked for on the CPU backends, beside peers where asked for."""
     names = [args.backend] if args.backend else [b for b in ("cython", "numba") if backends.missing(b) is None]
     competitors = _peers(args.against, count)
+    if args.chart and not competitors:
+        raise DataError("--chart draws ratios: it needs --against and one of those libraries")
     cases = [
         case
         for group in args.groups or ("training", "inference")

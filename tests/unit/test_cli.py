@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastnn as fn
-from fastnn import cli
+from fastnn import cli, commands
 from fastnn.datasets import load_digits
 
 #: The package under test is the one imported here, installed or built in place, whatever the working directory.
@@ -173,7 +173,7 @@ def test_npz_and_idx(tmp_path):
         assert message in fastnn("train", *arguments, status=2, cwd=tmp_path).stderr
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
 def test_options(optimizer):
     result = fastnn(
         "train", "digits", "--optimizer", optimizer, "--layers", "32", "--activation", "gelu", "--dropout", "0.1",
@@ -182,6 +182,27 @@ def test_options(optimizer):
     )  # fmt: skip
     assert float(report(result)["test accuracy"]) > 0.9
     assert report(result)["threads"] == "1" and report(result)["epochs"] == "25 of 25"
+
+
+def test_every_optimizer():
+    assert set(cli.OPTIMIZERS) == set(fn.optimizers.REGISTRY.classes)
+    for name in cli.OPTIMIZERS:
+        args = cli.build_parser().parse_args(["train", "digits", "--optimizer", name])
+        assert commands._network(64, ["a", "b"], args).optimizer.learning_rate < 0.1 or name == "adadelta"
+
+
+def test_patience():
+    arguments = ("train", "digits", "--validation-split", "0.2", "--learning-rate", "0.05", "--quiet")
+    done, of = report(fastnn(*arguments, "--patience", 2))["epochs"].split(" of ")
+    assert 3 <= int(done) < int(of) == 40
+
+
+def test_l2():
+    args = cli.build_parser().parse_args(["train", "digits", "--l2", "0.5"])
+    model = commands._network(64, ["a", "b"], args)
+    assert [layer.kernel_regularizer.l2 for layer in model.layers] == [0.5] * 3
+    plain = commands._network(64, ["a", "b"], cli.build_parser().parse_args(["train", "digits"]))
+    assert plain.layers[0].kernel_regularizer is None
 
 
 def test_quiet_and_without_test_rows():
@@ -253,6 +274,9 @@ def test_interrupt(tmp_path):
         (["train", "digits", "--test-rows", "1797"], "no training rows"),
         (["train", "digits", "--save", "no/where/m"], "no/where/m: cannot write there"),
         (["train", "digits", "--save", "."], ".: cannot write there"),
+        (["train", "digits", "--patience", "3"], "--patience needs --validation-split"),
+        (["train", "digits", "--l2", "-1"], "expected a number of at least 0, got '-1'"),
+        (["bench", "--json", "no/where.json"], "no/where.json: cannot write there"),
         (["predict", "a.csv", "digits"], "a.csv"),
         (["predict", "nowhere", "digits"], "nowhere"),
         (["predict", "nowhere"], "expected either DATA or --images FILE"),
@@ -300,6 +324,20 @@ def test_bench(tmp_path):
     assert all(r["seconds"] > 0 and r["ratio"] is None and r["share"] > 0 for r in written["results"])
     lines = fastnn("bench", "matmul", "--only", "x32 nn float32", "--against", "numpy", *given).stdout.splitlines()
     assert re.search(r"matmul float32 on cython: geometric mean \d+\.\d\d of \d cases, \d lost", lines[-1])
+
+
+def test_bench_without_what_a_chart_needs(tmp_path):
+    """Noticed before anything is measured."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['matplotlib'] = None")
+    path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
+    environment = {**ENVIRONMENT, "PYTHONPATH": path}
+    command = [sys.executable, "-m", "fastnn", "bench", "--chart", str(tmp_path / "chart.png")]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    expected = 'fastnn bench: error: plots: matplotlib is not installed: pip install "fastnn[plot]"\n'
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", expected)
+    pytest.importorskip("matplotlib")
+    result = fastnn("bench", "--chart", tmp_path / "chart.png", status=2)
+    assert result.stdout == "" and "--chart draws ratios: it needs --against" in result.stderr
 
 
 # --- pure parts ------------------------------------------------------------------------------------------
