@@ -96,6 +96,7 @@ class Sequential:
         self.epochs_done = 0
         self.stop_training = False
         self._callback_states: list[tuple[str, dict[str, Any]]] = []
+        self._ownership: object = None
         self._backend_name = backend
         self._step = Slot("dropout_step", 0)
         self._programs: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
@@ -142,6 +143,7 @@ class Sequential:
         self._programs.clear()
         if self.optimizer is not None:
             self.optimizer.iterations = 0
+            self.optimizer.owner = self._ownership = object()
 
     def _flat_parameters(self) -> list[layers.Parameter]:
         return [p for row in self._parameters for p in row]
@@ -175,6 +177,7 @@ class Sequential:
         Parameters
         ----------
         optimizer : str or Optimizer
+            Counts this model's steps from now on: no other model can train with the same object meanwhile.
         loss : str, Loss or function
             A function of ops, ``f(y_pred, y_true)`` or ``f(y_pred, y_true, sample_weight)``, is wrapped in a
             `fastnn.losses.FunctionLoss`; a pair of functions is one with a gradient of its own, see
@@ -301,6 +304,8 @@ class Sequential:
     def _step_on(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> tuple[Any, ...]:
         """Replay the training program on checked arrays; returns loss and metrics as arrays of one element."""
         optimizer, _ = self._compiled()
+        if optimizer.owner is not self._ownership:
+            raise RuntimeError("another model was compiled with the same optimizer: give each one of its own")
         program = self._supervised(len(x), y, w is not None, train=True)
         optimizer.advance()
         self._step.value = optimizer.iterations % 2**32

@@ -99,10 +99,10 @@ def line(result: Result) -> str:
     share = "" if result.share is None else f"{result.share:5.0%}"
     dtype = "" if result.dtype == "float32" else f" {result.dtype}"
     name = f"{result.kind} {result.label}{dtype}"
-    return f"{name:<48}{result.backend:<10}{_time(result.seconds):>10} {ratio:>8} {share:>6}   {peers}"
+    return f"{name:<52}{result.backend:<10}{_time(result.seconds):>10} {ratio:>8} {share:>6}   {peers}"
 
 
-HEADER = f"{'case':<48}{'backend':<10}{'time':>10} {'ratio':>8} {'floor':>6}   peers"
+HEADER = f"{'case':<52}{'backend':<10}{'time':>10} {'ratio':>8} {'floor':>6}   peers"
 
 
 def _time(seconds: float) -> str:

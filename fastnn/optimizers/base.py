@@ -40,6 +40,8 @@ class Optimizer(registry.Configured):
         Steps done. It may be set; what depends on the step follows.
     initial_state : float
         What the state arrays hold before the first step.
+    owner : object
+        Changes when a model begins to count its steps here.
     """
 
     op: str
@@ -51,6 +53,7 @@ class Optimizer(registry.Configured):
         self._step = Slot("step", 1)
         self.weight_decay = weight_decay
         self.iterations = 0
+        self.owner: object = None
         self._alone: list[list[np.ndarray | None]] | None = None
         self._held: _Held | None = None
         self.learning_rate = learning_rate

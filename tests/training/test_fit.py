@@ -1,5 +1,7 @@
 """The training loop: history, order of the rows, validation, and that it learns."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,25 @@ def test_data_are_left_alone(rng):
     y.setflags(write=False)
     fit(make(), x, y, epochs=2)
     assert np.array_equal(x, kept[0]) and np.array_equal(y, kept[1])
+
+
+def test_an_optimizer_of_two_models(rng):
+    """Steps of both would count in the bias correction of each."""
+    x, y = data(rng)
+    optimizer = fn.Adam()
+    first = make(optimizer=optimizer)
+    fit(first, x, y)
+    second, alone = make(optimizer=optimizer), make()
+    fit(second, x, y)
+    fit(alone, x, y)
+    assert bits(second) == bits(alone)
+    with pytest.raises(RuntimeError, match=r"^another model was compiled with the same optimizer: give each one of it"):
+        fit(first, x, y)
+    assert optimizer.iterations == 4
+    first.evaluate(x, y)
+    first.compile(optimizer, "cross_entropy")
+    fit(pickle.loads(pickle.dumps(first)), x, y)
+    fit(copy.deepcopy(first), x, y)
 
 
 # --- validation ------------------------------------------------------------------------------------------
