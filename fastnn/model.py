@@ -272,6 +272,8 @@ class Sequential:
     def _rows(self, x: Any, what: str) -> np.ndarray:
         """Input data as an array that can be converted to the model's dtype; a memory-mapped one stays one."""
         array = np.asarray(x)
+        if array.ndim == 0 and array.dtype == object:  # a sparse matrix, a dict, a set
+            checks.fail(TypeError, what, "X", "an array", type(x).__name__)
         if array.ndim == 0:
             checks.fail(checks.ShapeError, what, "X", "at least one dimension", array.shape)
         self._built(array)

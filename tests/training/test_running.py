@@ -53,6 +53,7 @@ def test_nan_goes_its_way(backend):
         (np.zeros((2, 7)), fn.ShapeError, r"X: expected rows of shape \(6,\), got \(2, 7\)$"),
         (np.zeros(6), fn.ShapeError, r"X: expected rows of shape \(6,\), got \(6,\)$"),
         (np.float64(1), fn.ShapeError, r"X: expected at least one dimension, got \(\)$"),
+        ({"x": [1.0]}, TypeError, r"X: expected an array, got dict$"),
         (np.zeros((2, 6), complex), fn.DtypeError, r"X: expected float64 numbers, got complex128$"),
         ([["a"] * 6], fn.DtypeError, r"X: expected float64 numbers, got <U1$"),
         ([[None] * 6], fn.DtypeError, r"X: expected float64 numbers, got object$"),
