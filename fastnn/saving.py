@@ -65,7 +65,7 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
         except (TypeError, ValueError) as error:
             raise TypeError(f"save: {what}: expected JSON-able values, got {error}") from error
     text = json.dumps(config, default=_number)
-    _write(path, to_bytes(tensors, {"fastnn": text, "crc32": str(_checksum(text, tensors))}))
+    _write(path, *_sorted(to_bytes(tensors, {"fastnn": text, "crc32": str(_checksum(text, tensors))})))
 
 
 def check(model: Sequential, path: Path) -> None:
@@ -129,7 +129,20 @@ def _checksum(text: str, tensors: dict[str, np.ndarray]) -> int:
     return crc
 
 
-def _write(path: Path, data: bytes) -> None:
+def _sorted(data: bytes) -> tuple[bytes, memoryview]:
+    """A file's header and the rest, with the metadata in order, which safetensors leaves to chance.
+
+    The file begins with the header's length in 8 bytes; spaces fill the header up to a multiple of 8.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, memoryview(data)[end:]
+
+
+def _write(path: Path, *parts: bytes | memoryview) -> None:
     """Replace a file's content, whole or not at all."""
     for left in path.parent.glob(f".{escape(path.name)}.*.part"):
         with suppress(FileNotFoundError):  # of several processes one removes it first
@@ -138,7 +151,8 @@ def _write(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files that only the owner reads; a new file usually follows the umask.

@@ -300,6 +300,17 @@ def test_the_new_file_is_written_to_disk_before_it_gets_its_name(path, monkeypat
     assert order == ["fsync", "replace"]
 
 
+def test_the_same_model_gives_the_same_file(tmp_path):
+    """Whoever compares checksums of files compares models."""
+    model = dropping()
+    paths = [tmp_path / str(n) for n in range(20)]
+    for path in paths:
+        model.save(path, include_optimizer=True, extra={"name": "é"})
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert fn.load(paths[0]).extra == {"name": "é"}
+    assert (int.from_bytes(paths[0].read_bytes()[:8], "little") + 8) % 8 == 0
+
+
 def test_what_a_killed_process_left_is_removed(path):
     """Only what belongs to this file, and is so old that no other process can be writing it."""
     names = {f".{path.name}.{kind}.part": kind == "old" for kind in ("old", "new")} | {".other.old.part": False}
