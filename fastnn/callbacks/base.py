@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from fastnn import checks
@@ -133,9 +134,9 @@ class Monitor:
         return logs[self.name]
 
     def better(self, value: float, best: float | None) -> bool:
-        """Whether a value improves on the best one so far."""
+        """Whether a value improves on the best one so far; NaN never does, and is not what others have to beat."""
         if best is None:
-            return True
+            return not isnan(value)
         return value > best + self.min_delta if self.large else value < best - self.min_delta
 
 

@@ -122,7 +122,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         indicators = kind == "multilabel-indicator"
         labels = np.arange(y.shape[1]) if indicators else np.unique(y) if classes is None else unique_labels(classes)
         if len(labels) < 2 and not indicators:
-            raise ValueError(f"MLPClassifier: y: expected at least two classes, got one class: {labels[0]!r}")
+            raise ValueError(f"MLPClassifier: y: expected at least two classes, got one class: {labels[0]}")
         self._indicators, self.classes_ = indicators, labels
         several = not indicators and (len(labels) > 2 or isinstance(self._given_loss(), _OF_ONE_CLASS))
         self.out_activation_ = "softmax" if several else "logistic"

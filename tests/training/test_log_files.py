@@ -5,6 +5,7 @@ import os
 import sys
 import types
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from small import Says, bits, data, fit, make
@@ -40,6 +41,16 @@ def test_the_best_only(mode, expected, rng, tmp_path):
     checkpoint = fn.ModelCheckpoint(tmp_path / "{epoch}", "score", mode, save_best_only=True)
     fit(make(), *data(rng), epochs=5, callbacks=[checkpoint, Says("score", [2, 3, 1, 0, 0])][::-1])
     assert sorted(os.listdir(tmp_path)) == expected
+
+
+def test_nan_is_not_the_best(rng, tmp_path):
+    """Nothing is smaller than NaN, so the checkpoint would be that of the first epoch for ever; as in Keras."""
+    checkpoint = fn.ModelCheckpoint(tmp_path / "{epoch}", "score", save_best_only=True)
+    stopping = fn.EarlyStopping("score", patience=3, restore_best_weights=True)
+    says = Says("score", [np.nan, 3, 2, np.nan, np.nan, np.nan, 1])
+    fit(make(), *data(rng), epochs=7, callbacks=[says, stopping, checkpoint])
+    assert sorted(os.listdir(tmp_path)) == ["2", "3"]
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (2, 2, 5)
 
 
 @pytest.mark.parametrize("whole", [True, False])
