@@ -206,6 +206,7 @@ class Stream:
         if model.input_shape is None:  # the first batch decides the shapes
             begun = self._begin()
             first = list(islice(begun, 1))
+            self._check_number(len(first), 1)
             for number, batch in enumerate(first):
                 checked(model, f"fit: batch {number + 1}", batch, class_weight)
             self._begun = chain(first, begun)
@@ -227,7 +228,11 @@ class Stream:
             self._recent.append((number, tuple(None if a is None else a.copy() for a in ready)))
             number += 1
             yield ready
-        if number < (self.batches or 1):
+        self._check_number(number, self.batches or 1)
+
+    def _check_number(self, number: int, least: int) -> None:
+        """Fail if a stream ended too early."""
+        if number < least:
             expected = f"{self.batches or 'at least 1'} batches in every epoch"
             checks.fail(checks.DataError, "fit", "X", expected, f"an iterable that ended after {number}")
 

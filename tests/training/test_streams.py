@@ -133,6 +133,13 @@ def test_streams_that_end_too_early(rng):
     ended(make(), lambda: batches(x, y), message, validation_data=lambda: [])
 
 
+def test_an_empty_stream_for_a_model_that_is_not_built():
+    model = fn.Sequential([fn.Dense(3)])
+    model.compile("sgd", "cross_entropy")
+    with pytest.raises(fn.DataError, match=r"^fit: X: expected at least 1 batches in every epoch, got an"):
+        model.fit(list, verbose=0)
+
+
 X, Y = np.ones((4, 6)), np.zeros(4, int)
 
 
