@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ class Sequential:
         self,
         optimizer: Any = "adam",
         loss: Any = "mean_squared_error",
-        metrics: Sequence[Any] = (),
+        metrics: Sequence[Any] | None = (),
         clip_norm: float | None = None,
         clip_each_norm: float | None = None,
         clip_value: float | None = None,
@@ -182,7 +183,7 @@ class Sequential:
             A function of ops, ``f(y_pred, y_true)`` or ``f(y_pred, y_true, sample_weight)``, is wrapped in a
             `fastnn.losses.FunctionLoss`; a pair of functions is one with a gradient of its own, see
             `fastnn.custom_gradient`.
-        metrics : sequence of str or Metric
+        metrics : sequence of str or Metric, optional
             Reported besides the loss: "accuracy", "top_k_accuracy", "precision", "recall", "f1", "r2", "mse", "mae", or
             objects of `fastnn.metrics`.
         clip_norm : float, optional
@@ -194,14 +195,21 @@ class Sequential:
             norm, then the common one.
         gradient_norm : bool
             Report the gradients' common norm before clipping, the mean over batches, in training.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something is not known; nothing is changed then.
         """
         clips = {"clip_norm": clip_norm, "clip_each_norm": clip_each_norm, "clip_value": clip_value}
         for name, clip in clips.items():
             if clip is not None:
                 checks.interval("compile", name, clip, 0, float("inf"), "neither")
-        self.optimizer = optimizers.REGISTRY.get(optimizer)
-        self.loss = losses.REGISTRY.get(autodiff.custom_gradient(*loss) if isinstance(loss, tuple) else loss)
-        self.metrics = [METRICS.get(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
+        optimizer = optimizers.REGISTRY.get(optimizer)
+        loss = losses.REGISTRY.get(autodiff.custom_gradient(*loss) if isinstance(loss, tuple) else loss)
+        given = [metrics] if isinstance(metrics, (str, Metric)) else metrics or ()
+        metrics = [METRICS.get(m) for m in given]
+        self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
         self.clip_norm, self.clip_each_norm, self.clip_value = clip_norm, clip_each_norm, clip_value
         self.gradient_norm = bool(gradient_norm)
         self._start_anew()
@@ -276,10 +284,10 @@ class Sequential:
             checks.fail(TypeError, what, "X", "an array", type(x).__name__)
         if array.ndim == 0:
             checks.fail(checks.ShapeError, what, "X", "at least one dimension", array.shape)
+        checks.host_array(what, "X", array[:0], self.dtype)
         self._built(array)
         if array.shape[1:] != self._input():
             checks.fail(checks.ShapeError, what, "X", f"rows of shape {self._input()}", array.shape)
-        checks.host_array(what, "X", array[:0], self.dtype)
         return array
 
     # --- training ----------------------------------------------------------------------------------------
@@ -461,6 +469,9 @@ class Sequential:
             state["_flat"] = np.array(self.backend.to_host(self._flat))
             state["_moments"] = [np.array(self.backend.to_host(m)) for m in self._moments]
         return state
+
+    def __copy__(self) -> Sequential:
+        return deepcopy(self)  # two that share layers and optimizer would disturb each other
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from operator import is_not
 from typing import Any, NamedTuple
 
@@ -84,6 +85,9 @@ class Optimizer(registry.Configured):
         if isinstance(self._schedule, schedules.Schedule):
             config["learning_rate"] = schedules.REGISTRY.describe(self._schedule)
         return config
+
+    def __copy__(self) -> Optimizer:
+        return deepcopy(self)  # two that share slots and moments would disturb each other
 
     def states(self) -> tuple[bool, ...]:
         """For each state argument of the op, whether this optimizer keeps it."""

@@ -9,7 +9,7 @@ from small import bits, data, fit, make, network
 
 import fastnn as fn
 
-WAYS = {"deepcopy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))}
+WAYS = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -10,6 +10,13 @@ from fastnn.model import MOST_PROGRAMS
 # --- building --------------------------------------------------------------------------------------------
 
 
+def test_refused_data_build_nothing():
+    model = fn.Sequential([fn.Dense(2)])
+    with pytest.raises(fn.DtypeError, match=r"^predict: X: expected float32 numbers, got <U1$"):
+        model.predict(np.array([["a"]]))
+    assert model.input_shape is None and model.predict(np.ones((2, 3))).shape == (2, 2)
+
+
 def test_summary():
     lines = []
     network(dtype="float32", inputs=784, dropout=0.5).summary(lines.append)
@@ -120,6 +127,26 @@ def test_compile_refuses(clip_norm):
         network().compile(clip_norm=clip_norm)
     with pytest.raises(ValueError, match=r"^metric: expected one of accuracy, .*, got 'auc'$"):
         network().compile(metrics=["auc"])
+
+
+@pytest.mark.parametrize("wrong", [{"loss": "hinges"}, {"metrics": ["auc"]}, {"loss": lambda y: y}])
+def test_refused_compile_changes_nothing(wrong, rng):
+    x, labels = rng.normal(size=(8, 6)), rng.integers(0, 3, 8)
+    model, straight = make(optimizer=fn.Adam()), make(optimizer=fn.Adam())
+    fit(model, x, labels)
+    with pytest.raises((ValueError, TypeError)):
+        model.compile("sgd", **wrong)
+    fit(model, x, labels)
+    fit(straight, x, labels, epochs=2)
+    assert bits(model) == bits(straight) and isinstance(model.optimizer, fn.Adam)
+
+
+def test_metrics_may_be_absent_or_one():
+    model = make(metrics=None)
+    assert model.metric_names() == ["loss"]
+    for metric in ("accuracy", fn.metrics.Accuracy()):
+        model.compile("sgd", "cross_entropy", metric)
+        assert model.metric_names() == ["loss", "accuracy"]
 
 
 # --- weights ---------------------------------------------------------------------------------------------

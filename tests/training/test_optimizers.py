@@ -191,8 +191,11 @@ def steps(optimizer, params, gradients, count):
         optimizer.update(params, gradients(params))
 
 
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda o: pickle.loads(pickle.dumps(o))}
+
+
 @pytest.mark.parametrize("description", OPTIMIZERS)
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
 def test_copies_go_on_with_the_same_bits(description, copied, rng):
     params, gradients = quadratics(rng)
     optimizer = ours(description)
