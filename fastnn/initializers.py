@@ -41,6 +41,8 @@ class Initializer(registry.Configured):
     """
 
     def __init__(self, seed: int | None = None) -> None:
+        if seed is not None:
+            checks.integer(type(self).__name__, "seed", seed, 0)
         self.seed = seed
 
     def __call__(self, shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> np.ndarray:
@@ -58,6 +60,7 @@ class Constant(Initializer):
 
     def __init__(self, value: float = 0.0) -> None:
         super().__init__()
+        checks.interval(type(self).__name__, "value", value, float("-inf"), float("inf"), "neither")
         self.value = value
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

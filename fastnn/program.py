@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -230,6 +230,12 @@ class Tensor:
 
     def __float__(self) -> float:
         raise TypeError("a Tensor has no value while a program is recorded: return it and read the result")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise TypeError("a Tensor has no value while a program is recorded: use fastnn's ops instead of NumPy's")
+
+    def __array_function__(self, function: Callable[..., Any], *_: Any) -> NoReturn:
+        raise TypeError(f"numpy.{function.__name__} takes no Tensor: use fastnn's ops instead of NumPy's")
 
     def __repr__(self) -> str:
         return f"Tensor({self.buffer.name}, shape={self.shape}, dtype={self.dtype})"

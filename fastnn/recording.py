@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import autodiff, layers, ops
+from fastnn import autodiff, checks, layers, ops
 from fastnn.ops.dispatch import apply
 from fastnn.program import Program, Tensor
 
@@ -24,7 +24,12 @@ def forward(model: Sequential, x: Tensor, parameters: list[Tensor], training: bo
     rest, outputs = list(parameters), []
     for number, (layer, own) in enumerate(zip(model.layers, model._parameters, strict=True)):
         context = layers.Context(training, model.seed, number, model._step)
+        shape = (x.shape[0], *model.output_shapes[number])
         x = layer.call(x, [rest.pop(0) for _ in own], context)
+        if not isinstance(x, Tensor):
+            checks.fail(TypeError, model.layer_names[number], "output", "a tensor that ops have made", type(x).__name__)
+        if x.shape != shape:
+            checks.fail(checks.ShapeError, model.layer_names[number], "output", f"shape {shape}", x.shape)
         outputs.append(x)
     return outputs
 

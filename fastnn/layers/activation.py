@@ -23,7 +23,9 @@ def known_activation(layer: str, given: Any) -> str | Activate:
     """An activation as layers keep it, checked; a pair of functions is a function with a gradient of its own."""
     if isinstance(given, tuple) and len(given) == 2 and all(map(callable, given)):
         return custom_gradient(*given)
-    if not callable(given):
+    if isinstance(given, type) or not (isinstance(given, str) or callable(given)):
+        checks.fail(TypeError, layer, "activation", "a name, a function of ops or a pair of them", repr(given))
+    if isinstance(given, str):
         checks.option(layer, "activation", given, (*ACTIVATIONS, "softmax", "log_softmax"))
     return given
 
@@ -65,6 +67,8 @@ class PReLU(Layer):
 
     def __init__(self, alpha_initializer: Any = None, shared_axes: Sequence[int] | None = None) -> None:
         self.alpha_initializer = initializers.REGISTRY.get(alpha_initializer or initializers.Constant(0.25))
+        if shared_axes is not None and not isinstance(shared_axes, Sequence):
+            checks.fail(TypeError, "PReLU", "shared_axes", "a sequence of integers", repr(shared_axes))
         for axis in shared_axes or ():
             checks.integer("PReLU", "shared_axes", axis, 1)
         self.shared_axes = None if shared_axes is None else tuple(int(a) for a in shared_axes)

@@ -46,7 +46,7 @@ class Dense(Layer):
     ) -> None:
         checks.integer("Dense", "units", units, 1)
         self.units = int(units)
-        self.activation = known_activation("Dense", activation or "linear")
+        self.activation = known_activation("Dense", "linear" if activation is None else activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.REGISTRY.get(kernel_initializer)
         self.bias_initializer = initializers.REGISTRY.get(bias_initializer)

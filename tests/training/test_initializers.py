@@ -267,3 +267,8 @@ def test_errors():
         initializers.VarianceScaling(distribution="normal")
     with pytest.raises(fn.ShapeError, match=r"^Orthogonal: shape: expected at least two dimensions, got \(3,\)$"):
         draw("orthogonal", (3,))
+    for seed, error in ((-1, ValueError), (1.5, TypeError), ("a", TypeError)):
+        with pytest.raises(error, match=r"^HeNormal: seed: expected an integer"):
+            initializers.HeNormal(seed)
+    with pytest.raises(ValueError, match=r"^Constant: value: expected a number in \(-inf, inf\), got nan$"):
+        initializers.Constant(float("nan"))

@@ -75,6 +75,9 @@ def test_dense_refuses():
             fn.Dense(units)
     with pytest.raises(ValueError, match=r"^Dense: activation: expected one of 'linear', .*, got 'swish'$"):
         fn.Dense(3, "swish")
+    for activation in (0, ["relu"], np.ones(3), fn.PReLU, fn.PReLU(), ("relu", "relu")):
+        with pytest.raises(TypeError, match=r"^Dense: activation: expected a name, a function of ops or a pair of "):
+            fn.Dense(3, activation)
     with pytest.raises(fn.ShapeError, match=r"^Dense: input: expected shape \(batch, ..., inputs\), got \(batch,\)$"):
         model_of(fn.Dense(3)).build(())
 
@@ -269,6 +272,8 @@ def test_prelu_learns_its_slopes(backend, rng):
 def test_prelu_refuses():
     with pytest.raises(ValueError, match=r"^PReLU: shared_axes: expected an integer of at least 1, got 0$"):
         fn.PReLU(shared_axes=(0,))
+    with pytest.raises(TypeError, match=r"^PReLU: shared_axes: expected a sequence of integers, got 1$"):
+        fn.PReLU(shared_axes=1)
     with pytest.raises(fn.ShapeError, match=r"^PReLU: shared_axes: expected axes of rows of shape \(5,\), got \(2,\)$"):
         model_of(fn.PReLU(shared_axes=(2,))).build((5,))
 
@@ -355,6 +360,21 @@ def test_own_layer(backend, rng):
     model.fit(x, x * [2.0, -1.0, 0.5], epochs=200, batch_size=32, verbose=0)
     assert np.allclose(model.get_weights()[0], [2.0, -1.0, 0.5], atol=1e-3)
     assert model.parameter_names() == ["scale_1.scale"]
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda x: 1.0, TypeError, r"^dense_1: output: expected a tensor that ops have made, got float$"),
+        (lambda x: None, TypeError, r"^dense_1: output: expected a tensor that ops have made, got NoneType$"),
+        (lambda x: fn.sum(x, 1), fn.ShapeError, r"^dense_1: output: expected shape \(5, 3\), got \(5,\)$"),
+        (fn.transpose, fn.ShapeError, r"^dense_1: output: expected shape \(5, 3\), got \(3, 5\)$"),
+    ],
+)
+def test_outputs_that_are_not_as_built(function, error, message, rng):
+    model = model_of(fn.Dense(3, function))
+    with pytest.raises(error, match=message):
+        model.predict(rng.normal(size=(5, 4)))
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,21 @@ def test_tensor_has_no_value():
         fn.grad(lambda x: float(fn.sum(x)))(X)
 
 
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (np.tanh, "operand 'Tensor' does not support ufuncs"),
+        (np.mean, "numpy.mean takes no Tensor: use fastnn's ops"),
+        (lambda x: np.where(x, x, 0), "numpy.where takes no Tensor"),
+        (np.asarray, "a Tensor has no value while a program is recorded: use fastnn's ops"),
+        (lambda x: fn.sum([x]), "a Tensor has no value while a program is recorded: use fastnn's ops"),
+    ],
+)
+def test_numpy_takes_no_tensor(f, message):
+    with pytest.raises(TypeError, match=message):
+        fn.grad(f)(X)
+
+
 def test_out_makes_no_sense_while_recording():
     with pytest.raises(ValueError, match="exp: out: expected None while a program is recorded"):
         fn.trace(lambda x: fn.exp(x, out=np.empty(3)), np.ones(3))
