@@ -38,6 +38,9 @@ class UnsupportedOp(NotImplementedError):
         super().__init__(f"{op}: backend {backend!r} has no kernel for {dtype}")
         self.op, self.backend, self.dtype = op, backend, dtype
 
+    def __reduce__(self) -> tuple[type[UnsupportedOp], tuple[str, str, str]]:
+        return type(self), (self.op, self.backend, self.dtype)
+
 
 def fail(kind: type[Exception], op: str, argument: str, expected: str, got: object) -> NoReturn:
     """Raise `kind` in the one voice."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import autodiff
+from fastnn import autodiff, backends
 from fastnn.program import Buffer, Custom, Program, Tensor
 
 
@@ -101,11 +101,18 @@ def nodes(program: Program, arrays: Sequence[Any]) -> list[Node]:
         found = autodiff.gradients(twin(result), [tensors[i] for i in floating])
         for i, gradient in zip(floating, found, strict=True):
             gradients[i] = gradient
-    for tensor in [*tensors, *(g for g in gradients if g is not None)]:
+    computed = [b for b in buffers if b.kind in ("temporary", "output")]
+    for tensor in [*(known[b] for b in computed), *(g for g in gradients if g is not None)]:
         copy.output(tensor)
-    results = [program.backend.to_host(r) for r in copy(*arrays)]
-    values, rest = results[: len(tensors)], iter(results[len(tensors) :])
+    rest = iter([program.backend.to_host(r) for r in copy(*arrays)])
+    values = {b: b.data for b in buffers} | {t.buffer: a for t, a in zip(program.inputs, arrays, strict=True)}
+    values |= zip(computed, rest, strict=False)
     return [
-        Node(buffer.name, *made[buffer], value, None if gradient is None else next(rest))
-        for buffer, value, gradient in zip(buffers, values, gradients, strict=True)
+        Node(
+            buffer.name,
+            *made[buffer],
+            np.array(backends.to_host(values[buffer]), tensor.dtype),
+            None if gradient is None else next(rest),
+        )
+        for buffer, tensor, gradient in zip(buffers, tensors, gradients, strict=True)
     ]

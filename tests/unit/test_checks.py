@@ -1,5 +1,7 @@
 """Every op's arguments are checked, as its row in the table says: presence, shape, dtype, layout, overlap."""
 
+import pickle
+
 import numpy as np
 import pytest
 from odd_arrays import FakeDeviceArray, misaligned, read_only
@@ -18,6 +20,12 @@ def test_error_classes():
     assert issubclass(DataError, ValueError)
     assert issubclass(DtypeError, TypeError)
     assert issubclass(fn.UnsupportedOp, NotImplementedError)
+
+
+def test_unsupported_op_reaches_other_processes():
+    error = pickle.loads(pickle.dumps(fn.UnsupportedOp("exp", "cuda", "float64")))
+    assert str(error) == "exp: backend 'cuda' has no kernel for float64"
+    assert (error.op, error.backend, error.dtype) == ("exp", "cuda", "float64")
 
 
 def arrays_for(name: str, dtype: str = "float32") -> list:

@@ -102,6 +102,17 @@ def test_nodes_follow_custom_gradients():
     np.testing.assert_array_equal(nodes[0].gradient, [3, 3, 3, 3])
 
 
+def test_nodes_of_labels():
+    """Integers have a value, and no gradient."""
+    labels = np.array([2, 0])
+    loss = fn.losses.CrossEntropy()
+    graph = fn.trace(lambda x: loss.record(x * 1.0, labels), np.eye(2, 3))
+    nodes = {node.op: node for node in graph.nodes(np.eye(2, 3))}
+    np.testing.assert_array_equal(nodes["constant"].value, labels)
+    assert nodes["constant"].value.dtype == np.int64 and nodes["constant"].gradient is None
+    np.testing.assert_allclose(nodes["input"].gradient, loss.gradient(np.eye(2, 3), labels), rtol=1e-15)
+
+
 def test_nodes_without_one_value():
     assert all(n.gradient is None for n in fn.trace(lambda x: fn.exp(x), X).nodes(X))
     assert all(n.gradient is None for n in fn.trace(lambda x: (fn.sum(x), fn.mean(x)), X).nodes(X))
