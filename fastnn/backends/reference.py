@@ -420,7 +420,7 @@ def batch_norm_inference(x, gamma, beta, moving_mean, moving_variance, y, *, eps
 def penalty(p, g, value, *, l1, l2):
     """l1 sum|p| + l2 sum p^2; its derivative l1 sign(p) + 2 l2 p is added to g."""
     wide = p.astype(np.float64)
-    value[0] = l1 * np.abs(wide).sum() + l2 * np.square(wide).sum()
+    value[0] = (l1 * np.abs(wide) + l2 * np.square(wide)).sum()
     if g is not None:
         g += p.dtype.type(l1) * np.sign(p) + p.dtype.type(2 * l2) * p
 

@@ -11,8 +11,11 @@ from fastnn import checks
 from fastnn.ops.dispatch import apply, flat_out, reshape_any, shape_of
 from fastnn.ops.elementwise import affine
 from fastnn.ops.shapes import transpose
+from fastnn.table import Argument
 
 Axis = int | tuple[int, ...] | None
+#: How error messages describe the arrays that are clipped.
+_GRADIENTS = Argument("gradients", ("n",), updated=True)
 
 
 def _axes(op: str, axis: Axis, rank: int) -> tuple[int, ...]:
@@ -97,7 +100,8 @@ def clip_by_global_norm(gradients: Sequence[Any], max_norm: float, *, backend: s
     """
     checks.interval("clip_by_global_norm", "max_norm", max_norm, 0, float("inf"), "right")
     for g in gradients:
-        checks.writable("clip_by_global_norm", "gradients", g)
+        dtype = checks.floating_dtype("clip_by_global_norm", [g], ["gradients"])
+        checks.updated("clip_by_global_norm", _GRADIENTS, g, dtype)
     total = norm(list(gradients), backend=backend)
     for g in gradients:
         apply("clip_by_norm", g.reshape(-1), [total**2], max_norm=max_norm, backend=backend)

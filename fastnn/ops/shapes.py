@@ -87,15 +87,15 @@ def broadcast(op: str, a: Any, b: Any, backend: str | None) -> tuple[Any, Any, t
         shape = np.broadcast_shapes(shape_of(a), shape_of(b))
     except ValueError:
         checks.fail(checks.ShapeError, op, "b", f"a shape that broadcasts with {shape_of(a)}", shape_of(b))
-    return _fit(a, b, shape, backend), _fit(b, a, shape, backend), shape
+    return _fit(op, "a", a, b, shape, backend), _fit(op, "b", b, a, shape, backend), shape
 
 
-def _fit(x: Any, other: Any, shape: tuple[int, ...], backend: str | None) -> Any:
+def _fit(op: str, name: str, x: Any, other: Any, shape: tuple[int, ...], backend: str | None) -> Any:
     """Broadcast one argument; a number becomes a constant of the other argument's dtype and program."""
     if shape_of(x) == shape:
         return x
     if not hasattr(x, "dtype") and hasattr(other, "dtype"):
-        return np.full(shape, x, other.dtype)
+        return np.broadcast_to(checks.host_array(op, name, x, other.dtype), shape)
     if isinstance(other, Tensor) and not isinstance(x, Tensor):
         return np.broadcast_to(x, shape)
     return broadcast_to(x, shape, backend=backend)

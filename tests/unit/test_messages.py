@@ -192,6 +192,12 @@ BAD = {
         lambda: ops.clip_by_global_norm([np.ones(3)], 0), ValueError,
         "clip_by_global_norm: max_norm: expected a number in (0, inf], got 0",
     ),
+    "gradients": (
+        lambda: ops.clip_by_global_norm([[1.0, 2.0]], 1.0), DtypeError,
+        "clip_by_global_norm: gradients: expected an array to update in place, got list",
+    ),
+    "no number": (lambda: ops.add(X, None), DtypeError, "add: b: expected float32 numbers, got object"),
+    "text": (lambda: ops.prelu(X, "a"), DtypeError, "prelu: b: expected float32 numbers, got <U1"),
     "unknown parameter": (
         lambda: ops.sgd_update(np.ones(3), np.ones(3), lr=0.1), TypeError,
         "sgd_update() got an unexpected keyword argument 'lr'",
