@@ -48,12 +48,12 @@ def gradients(loss: Tensor, wrt: Sequence[Tensor], seed: Tensor | None = None) -
         if node.result is None or dy is None or not any(needs):
             continue
         results = _through(node, needs, dy.reshape(node.result.shape))
-        for tensor, need, result in zip(node.inputs, needs, results, strict=True):
+        for number, (tensor, need, result) in enumerate(zip(node.inputs, needs, results, strict=True), 1):
             if not need:
                 continue
             assert tensor is not None
             if result is None:
-                raise NotImplementedError(f"grad: {_name(node)!r} has no gradient by its inputs other than the first")
+                raise NotImplementedError(f"grad: {_name(node)!r} has no gradient by its input number {number}")
             before = adjoints.get(tensor.buffer)
             adjoints[tensor.buffer] = result if before is None else ops.add(before.reshape(result.shape), result)
     found = [adjoints.get(t.buffer) if t.buffer in dependent else None for t in wrt]
@@ -239,6 +239,10 @@ def custom_gradient(forward: Callable[..., Any], backward: Callable[..., Any]) -
         Takes the arguments of `forward`. Within a program it is differentiated by `backward`, as an activation
         (``Dense(8, activation=...)``) or a loss too; given arrays it is `forward`.
     """
+
+    for name, given in (("forward", forward), ("backward", backward)):
+        if not callable(given):
+            checks.fail(TypeError, "custom_gradient", name, "a function of ops", repr(given))
 
     @wraps(forward)
     def function(*x: Any) -> Any:

@@ -1,8 +1,8 @@
 """Optimizers: one pass over all parameters each, within a model's program or alone on lists of arrays.
 
-Update rules and defaults are PyTorch's where it has the optimizer, but SGD's learning rate is 0.01 as in Keras (PyTorch:
-0.001). `learning_rate` may be a number, or a schedule: a `fastnn.schedules.Schedule` or any function of the number of
-steps done that returns the next step's learning rate.
+Update rules and defaults are PyTorch's where it has the optimizer, but for SGD's learning rate: 0.01 as in Keras, where
+PyTorch has 0.001. `learning_rate` may be a number, or a schedule: a `fastnn.schedules.Schedule` or any function of the
+number of steps done that returns the next step's learning rate.
 """
 
 from fastnn import registry
