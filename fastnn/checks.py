@@ -60,7 +60,10 @@ def floating_dtype(op: str, values: Sequence[Any], names: Sequence[str]) -> np.d
         if dtype is None:
             continue
         if dtype not in FLOATING:
-            dtype = np.dtype(dtype).newbyteorder("=")
+            try:
+                dtype = np.dtype(dtype).newbyteorder("=")
+            except TypeError:  # one of another library's, such as torch.float32
+                fail(DtypeError, op, name, "an array of NumPy's", type(value))
         if dtype not in FLOATING:
             fail(DtypeError, op, name, "float32 or float64", dtype)
         if found is None:

@@ -17,6 +17,12 @@ def overlapping():
     return ops.exp(block[:10], out=block[5:15])
 
 
+class Foreign:
+    """An array with a dtype that NumPy does not know, as PyTorch's tensors have one."""
+
+    dtype, shape = "foreign.float32", (3,)
+
+
 def updating(**changed):
     arrays = {name: np.ones(6) for name in ("p", "g", "m", "v")} | changed
     return ops.adam_update(*arrays.values())
@@ -71,6 +77,10 @@ BAD = {
         lambda: ops.relu_backward(X, W), ShapeError, "relu_backward: y: expected shape (3, 4), got (4, 5)",
     ),
     "integers": (lambda: ops.exp(np.arange(3)), DtypeError, "exp: x: expected float32 or float64, got int64"),
+    "another library's": (
+        lambda: ops.apply("exp", Foreign()), DtypeError,
+        "exp: x: expected an array of NumPy's, got <class 'test_messages.Foreign'>",
+    ),
     "half": (lambda: ops.exp(np.ones(3, np.float16)), DtypeError, "exp: x: expected float32 or float64, got float16"),
     "complex": (
         lambda: ops.exp(np.ones(3, complex)), DtypeError,
