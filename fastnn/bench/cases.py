@@ -46,7 +46,7 @@ class Case:
         Makes the arguments of that method.
     flops, bytes : float
         What it computes, and the least it must move.
-    floor : {"fma", "copy"} or None
+    floor : {"fma", "copy", "update"} or None
         What bounds it on any machine.
     rtol : float
         Largest difference between two libraries' first results that counts as equal, relative to the largest element.
@@ -134,7 +134,7 @@ def optimizers() -> Iterator[Case]:
         def make(count: int = count, n: int = n) -> tuple[Any, ...]:
             return [_normal(n, seed=i) for i in range(count)], [_normal(n, seed=i + count) for i in range(count)]
 
-        yield Case("adam", f"{count} of {n}", "float32", make, 0, 28 * count * n, "copy")
+        yield Case("adam", f"{count} of {n}", "float32", make, 0, 28 * count * n, "update")
 
 
 def _weights(sizes: tuple[int, ...]) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from fastnn import backends
 from fastnn.bench import peers, report
 from fastnn.bench.cases import GROUPS, fit
 from fastnn.bench.peers.ours import Fastnn
-from fastnn.bench.timing import copy_rate, fma_peak
+from fastnn.bench.timing import copy_rate, fma_peak, update_rate
 from fastnn.checks import DataError
 from fastnn.config import print_aligned
 
@@ -31,11 +31,12 @@ def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
     ]
     for dtype in dict.fromkeys(case.dtype for case in cases if case.floor == "fma"):
         machine[f"FMA peak, {dtype}"] = f"{fma_peak(dtype, count) / 1e9:.1f} GFLOP/s"
-    if any(case.floor == "copy" for case in cases):
-        machine["copy rate, read and written"] = f"{copy_rate(count) / 1e9:.1f} GB/s"
+    for floor, rate in (("copy", copy_rate), ("update", update_rate)):
+        if any(case.floor == floor for case in cases):
+            machine[f"{floor} rate, read and written"] = f"{rate(count) / 1e9:.1f} GB/s"
     print_aligned(machine)
-    print("Best of alternating rounds; ratio: fastest peer's time / ours (< marks a loss); floor: share of FMA peak or")
-    print(f"copy rate that ours reaches.\n\n{report.HEADER}")
+    print("Best of alternating rounds; ratio: fastest peer's time / ours (< marks a loss);")
+    print(f"floor: share of the FMA peak, or copy or update rate, that ours reaches.\n\n{report.HEADER}")
     results = []
     ours = [Fastnn(name) for name in names]
     for result in report.measure(cases, ours, competitors, count, args.seconds):

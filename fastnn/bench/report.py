@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.bench.cases import Case
-from fastnn.bench.timing import best_times, copy_rate, fma_peak
+from fastnn.bench.timing import best_times, copy_rate, fma_peak, update_rate
 from fastnn.threadcount import threads
 
 
@@ -31,7 +31,8 @@ class Result:
     ratio : float or None
         The fastest peer's time over ours: above 1, fastnn is faster.
     share : float or None
-        Of the floor: achieved FLOP/s over the measured FMA peak, or bytes a second over the measured copy rate.
+        Of the floor: achieved FLOP/s over the measured FMA peak, or bytes a second over the measured rate of copies, or
+        of updates in place.
     """
 
     kind: str
@@ -85,7 +86,8 @@ def measure(
 def _share(case: Case, seconds: float, count: int) -> float | None:
     if case.floor == "fma":
         return case.flops / seconds / fma_peak(case.dtype, count)
-    return case.bytes / seconds / copy_rate(count) if case.floor == "copy" else None
+    rate = {"copy": copy_rate, "update": update_rate}.get(case.floor or "")
+    return None if rate is None else case.bytes / seconds / rate(count)
 
 
 def geometric_mean(values: Sequence[float]) -> float:

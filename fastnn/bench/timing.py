@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 
 import fastnn_ext
-from fastnn import backends
-from fastnn.table import TABLE
-from fastnn.threadcount import threads
 
 Thunk = Callable[[], Any]
-#: Bytes of the array by which the copy rate is measured: larger than the caches.
-COPIED = 1 << 28
+#: Bytes of the arrays by which memory's rates are measured: larger than the caches.
+STREAMED = 1 << 28
 
 
 def best_times(thunks: Mapping[str, Thunk], seconds: float = 0.5, rounds: int = 7) -> dict[str, float]:
@@ -70,11 +67,25 @@ def fma_peak(dtype: str, count: int) -> float:
     return best
 
 
+def _stream_rate(count: int, work: Callable[[np.ndarray, np.ndarray], Any]) -> float:
+    """Bytes a second, read and written, of threads that each treat their part of arrays larger than the caches."""
+    source, target = np.ones(STREAMED // 4, np.float32), np.ones(STREAMED // 4, np.float32)
+    parts = list(zip(np.array_split(source, count), np.array_split(target, count), strict=True))
+    with ThreadPoolExecutor(count) as pool:
+        best = best_times({"stream": lambda: list(pool.map(lambda part: work(*part), parts))}, 2.0)
+    return 2 * STREAMED / best["stream"]
+
+
 @cache
 def copy_rate(count: int) -> float:
-    """Bytes a second, read and written, of `count` threads that copy an array much larger than the caches."""
-    backend, op = backends.load("cython"), TABLE["linear"]
-    source, target = np.ones(COPIED // 4, np.float32), np.empty(COPIED // 4, np.float32)
-    with threads(count):
-        best = best_times({"copy": lambda: backend.run(op, [source, target], {"n": source.size}, {})}, 2.0)
-    return 2 * COPIED / best["copy"]
+    """Bytes a second, read and written, of `count` threads that copy."""
+    return _stream_rate(count, lambda source, target: np.copyto(target, source))
+
+
+@cache
+def update_rate(count: int) -> float:
+    """Bytes a second, read and written, of `count` threads that change an array in place.
+
+    More than the copy rate: what is written has been read, where a copy has to fetch its target or go round the caches.
+    """
+    return _stream_rate(count, lambda source, target: np.negative(target, out=target))
