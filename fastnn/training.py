@@ -76,7 +76,8 @@ def fit(
     validation_data : (X, y), (X, y, sample_weight) or callable, optional
         Evaluated after each epoch, reported as ``val_...``; a callable returns an iterable of batches.
     validation_split : float in [0, 1)
-        Take this share of the rows, the last ones, as validation data instead. Not for streams.
+        Take this share of the rows, the last ones, as validation data instead, with their sample weights, as Keras
+        does. Not for streams.
     shuffle : bool
         Visit the rows in a new order in each epoch; streams keep theirs.
     sample_weight : array_like of shape (rows,), optional
@@ -125,7 +126,7 @@ def fit(
         w = weights("fit", sample_weight, len(x), model.dtype)
         if validation_split and validation_data is None:
             cut = len(x) - ceil(len(x) * validation_split)
-            validation_data = (x[cut:], targets[cut:])
+            validation_data = (x[cut:], targets[cut:], *(() if w is None else (w[cut:],)))
             x, targets, w = x[:cut], targets[:cut], None if w is None else w[:cut]
             same_length("fit", x, targets)
         if class_weight is not None:

@@ -131,14 +131,14 @@ def test_validation_split_takes_the_last_rows(backend, rng):
 
 
 def test_validation_split_and_weights(backend, rng):
-    """Weights of the rows held out do not count; the validation loss is unweighted."""
+    """Weights of the rows held out count in the validation loss alone, as in Keras."""
     x, y = data(rng)
     w = rng.uniform(0, 2, 50)
     a, b = make(backend), make(backend)
     split = fit(a, x, y, validation_split=0.3, sample_weight=w)
     fit(b, x[:35], y[:35], sample_weight=w[:35])
     assert bits(a) == bits(b)
-    assert split.history["val_loss"] == [b.evaluate(x[35:], y[35:])["loss"]]
+    assert split.history["val_loss"] == [b.evaluate(x[35:], y[35:], w[35:])["loss"]]
 
 
 def test_weighted_validation_data(backend, rng):
