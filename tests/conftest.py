@@ -57,6 +57,16 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
+def on_backend(request):
+    """Runs a test with an argument `backend` on it, for what has no such argument itself."""
+    if "backend" not in request.fixturenames:
+        yield
+        return
+    with fastnn.use_backend(request.getfixturevalue("backend")):
+        yield
+
+
+@pytest.fixture
 def rng(request):
     """A random generator seeded by the test's name."""
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))

@@ -9,15 +9,7 @@ from small import data, fit, make, network
 import fastnn as fn
 from fastnn.losses import REGISTRY, FunctionLoss
 
-
-@pytest.fixture(autouse=True)
-def on_backend(request):
-    """Losses alone have no argument for the backend."""
-    if "backend" not in request.fixturenames:
-        yield
-        return
-    with fn.use_backend(request.getfixturevalue("backend")):
-        yield
+pytestmark = pytest.mark.usefixtures("on_backend")
 
 
 def pinball(y_pred, y_true, q=0.9):

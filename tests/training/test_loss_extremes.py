@@ -6,15 +6,7 @@ from mpmath import mp, mpf
 
 import fastnn as fn
 
-
-@pytest.fixture(autouse=True)
-def on_backend(request):
-    """Losses alone have no argument for the backend."""
-    if "backend" not in request.fixturenames:
-        yield
-        return
-    with fn.use_backend(request.getfixturevalue("backend")):
-        yield
+pytestmark = pytest.mark.usefixtures("on_backend")
 
 
 def close(found, expected, dtype, ulp=4):

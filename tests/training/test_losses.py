@@ -8,6 +8,7 @@ import pytest
 import fastnn as fn
 from fastnn import losses
 
+pytestmark = pytest.mark.usefixtures("on_backend")
 ROWS, CLASSES = 12, 5
 
 
@@ -104,16 +105,6 @@ def draw(rng, predictions, targets, dtype="float64"):
         "counts": lambda: rng.poisson(1.5, (ROWS, CLASSES)),
     }
     return kinds[predictions]().astype(dtype), kinds[targets]().astype(dtype)
-
-
-@pytest.fixture(autouse=True)
-def on_backend(request):
-    """Tests with an argument `backend` run there: losses alone have no such argument."""
-    if "backend" not in request.fixturenames:
-        yield
-        return
-    with fn.use_backend(request.getfixturevalue("backend")):
-        yield
 
 
 @pytest.mark.parametrize("description", LOSSES)
