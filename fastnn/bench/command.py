@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from fastnn.config import print_aligned
 def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
     """Measure the groups asked for on the CPU backends, beside peers where asked for."""
     names = [args.backend] if args.backend else [b for b in ("cython", "numba") if backends.missing(b) is None]
+    if hasattr(os, "sched_setaffinity"):  # XLA took a fifth more CPU time than one thread has, whatever its flags said
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
     competitors = _peers(args.against, count)
     if args.chart and not competitors:
         raise DataError("--chart draws ratios: it needs --against and one of those libraries")
