@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastnn import autodiff, checks, layers, ops
 from fastnn.ops.dispatch import apply
 from fastnn.program import Program, Tensor
+from fastnn.rules import zeros
 
 if TYPE_CHECKING:
     from fastnn.model import Sequential
@@ -75,7 +74,7 @@ def _step(model: Sequential, program: Program, loss: Tensor, own: list[Tensor]) 
     found = autodiff.gradients(loss, [own[i] for i in learned])
     for i, gradient in zip(learned, found, strict=True):
         if gradient is None:
-            gradient = program.constant(np.zeros(described[i].shape, model.dtype))
+            gradient = zeros(own[i])
         program.place(gradient, flat, model._offsets[i])
     slopes = {i: program.state(f"gradient of {own[i].buffer.name}", model._slopes[i]) for i in learned}
     for i in learned:

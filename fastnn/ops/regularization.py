@@ -18,7 +18,14 @@ def _flat(op: str, name: str, x: Any) -> Any:
     return x.reshape(-1) if hasattr(x, "reshape") else x
 
 
-def penalty(p: Any, g: Any = None, *, l1: float = 0.0, l2: float = 0.0, backend: str | None = None) -> Any:
+def _check(op: str, name: str, value: float | Slot) -> None:
+    """Check that a number is at least 0; a slot's may change."""
+    checks.interval(op, name, getattr(value, "value", value), 0, float("inf"), "left")
+
+
+def penalty(
+    p: Any, g: Any = None, *, l1: float | Slot = 0.0, l2: float | Slot = 0.0, backend: str | None = None
+) -> Any:
     """l1 sum|p| + l2 sum p^2, the elastic net (Zou and Hastie 2005); adds its derivative to g where that is given.
 
     As in Keras there is no factor 1/2: ``g += l1 sign(p) + 2 l2 p``.
@@ -28,14 +35,14 @@ def penalty(p: Any, g: Any = None, *, l1: float = 0.0, l2: float = 0.0, backend:
     p : array_like
     g : array of p's shape, updated, optional
     l1, l2 : float
-        At least 0.
+        At least 0; a recorded program may have slots for them.
 
     Returns
     -------
     array of shape (1,); given tensors, a tensor of shape ()
     """
-    checks.interval("penalty", "l1", l1, 0, float("inf"), "left")
-    checks.interval("penalty", "l2", l2, 0, float("inf"), "left")
+    _check("penalty", "l1", l1)
+    _check("penalty", "l2", l2)
     if g is not None:
         if shape_of(g) != shape_of(p):
             checks.fail(checks.ShapeError, "penalty", "g", f"shape {shape_of(p)}", shape_of(g))
@@ -55,9 +62,8 @@ def soft_threshold(
     learning_rate, l1 : float
         At least 0; a recorded program may have a slot for the learning rate.
     """
-    if not isinstance(learning_rate, Slot):
-        checks.interval("soft_threshold", "learning_rate", learning_rate, 0, float("inf"), "left")
-    checks.interval("soft_threshold", "l1", l1, 0, float("inf"), "left")
+    _check("soft_threshold", "learning_rate", learning_rate)
+    _check("soft_threshold", "l1", l1)
     apply("soft_threshold", _flat("soft_threshold", "p", p), backend=backend, learning_rate=learning_rate, l1=l1)
 
 

@@ -8,8 +8,7 @@ from math import inf, sqrt
 from typing import Any
 
 from fastnn import checks, initializers, layers, losses, optimizers, regularizers
-from fastnn.ops.dispatch import apply
-from fastnn.program import Slot, Tensor
+from fastnn.program import Slot
 
 #: scikit-learn's names of activations where they differ.
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
@@ -20,13 +19,7 @@ class Alpha(regularizers.L2):
 
     def __init__(self, factor: Slot) -> None:
         super().__init__(0.0)
-        self.factor = factor
-
-    def penalty(self, p: Tensor) -> Tensor:
-        return apply("penalty", p.reshape(-1), None, l2=self.factor).reshape(())
-
-    def add_gradient(self, p: Tensor, g: Tensor) -> None:
-        apply("penalty", p.reshape(-1), g.reshape(-1), l2=self.factor)
+        self.factor = self.l2 = factor
 
 
 class Scaled(losses.Loss):
