@@ -27,7 +27,7 @@ FAMILIES = (
 )  # fmt: skip
 #: Compiled for each instruction set as well, but no kernels: imported when benchmarks ask for it.
 FLOOR = "peak"
-COMMON = ("executor", "cpu")
+COMMON = ("arrays", "executor", "cpu")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": []}
 if X86:

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn.table import DTYPES, Argument, Op
-from fastnn_ext.executor import known_pairs as known_pairs
+from fastnn_ext.arrays import known_pairs as known_pairs
+from fastnn_ext.arrays import ready, within
 
 #: The native floating dtypes with their names; ``dtype.name`` takes ten times as long as looking here.
 FLOATING = {np.dtype(name): name for name in DTYPES}
@@ -75,13 +76,7 @@ def floating_dtype(op: str, values: Sequence[Any], names: Sequence[str]) -> np.d
 
 def host_array(op: str, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """`value` as an aligned C-contiguous array of `dtype`; a copy only where it is not one already."""
-    if (
-        type(value) is np.ndarray
-        and value.dtype == dtype
-        and value.dtype.isnative
-        and value.flags.c_contiguous
-        and value.flags.aligned
-    ):
+    if ready(value, dtype):
         return value
     array = np.asarray(value)
     allowed = "biu" if dtype.kind == "i" else "biuf"
@@ -177,7 +172,7 @@ def apart(op: str, arrays: Sequence[Any], names: Sequence[str]) -> None:
 
 def labels(op: str, values: np.ndarray, classes: int) -> None:
     """Check that integer labels are class numbers."""
-    if values.size and (int(values.min()) < 0 or int(values.max()) >= classes):
+    if not within(values, classes):
         fail(
             DataError, op, "labels", f"integers from 0 to {classes - 1}", f"{int(values.min())} to {int(values.max())}"
         )

@@ -239,14 +239,12 @@ class Sequential:
 
     def _supervised(self, rows: int, targets: np.ndarray, weighted: bool, train: bool) -> Program:
         """Program from a batch and its targets to loss and metrics, with or without the step that learns from it."""
-        self._compiled()
         shape = (rows, *targets.shape[1:])
-
-        def record(program: Program) -> None:
-            recording.supervised(self, program, shape, targets.dtype, weighted, train)
-
-        key = "train" if train else "evaluate", rows, targets.shape[1:], targets.dtype.kind, weighted
-        return self._program(key, record)
+        dtype = targets.dtype
+        key = "train" if train else "evaluate", shape, dtype, weighted
+        return self._program(
+            key, lambda program: recording.supervised(self, program, shape, dtype, weighted, train)
+        )
 
     def _allocate_moments(self) -> None:
         """Memory for gradients, zero at first, and the optimizer's state."""

@@ -6,11 +6,14 @@ team meets at a barrier after each phase of an instruction worth sharing, and th
 
 import os
 import threading
+from math import prod
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cython.parallel cimport parallel
 from libc.stdlib cimport free
 cimport numpy as cnp
+
+from fastnn_ext.arrays cimport fits
 
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **pointer, size_t alignment, size_t size)
@@ -109,44 +112,6 @@ cdef void execute(const Instruction *instructions, Py_ssize_t count, int threads
         _team(instructions, count, fastnn_part(), fastnn_parts())
 
 
-cdef bint _fits(object array, int type_number, Py_ssize_t size) noexcept:
-    """Whether an object is a C-contiguous, aligned array of this native dtype and size."""
-    return (
-        cnp.PyArray_Check(array)
-        and cnp.PyArray_TYPE(<cnp.ndarray> array) == type_number
-        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> array)
-        and cnp.PyArray_SIZE(array) == size
-    )
-
-
-def known_pairs(tuple updated, tuple others, tuple known) -> bool:
-    """Whether the arrays to update are the very ones known, can be written, and each has beside it a C-contiguous array
-    of the same dtype and shape elsewhere in memory: what Python takes a hundred times as long to find out."""
-    cdef Py_ssize_t i, size
-    cdef int axis
-    cdef cnp.ndarray a, b
-    cdef char *p
-    cdef char *q
-    if not len(updated) == len(others) == len(known):
-        return False
-    for i in range(len(updated)):
-        if updated[i] is not known[i] or not cnp.PyArray_Check(others[i]):
-            return False
-        a, b = updated[i], others[i]
-        if not cnp.PyArray_ISCARRAY(a) or cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
-            return False
-        if not _fits(b, cnp.PyArray_TYPE(a), cnp.PyArray_SIZE(a)):
-            return False
-        for axis in range(cnp.PyArray_NDIM(a)):
-            if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
-                return False
-        size = cnp.PyArray_NBYTES(a)
-        p, q = cnp.PyArray_BYTES(a), cnp.PyArray_BYTES(b)
-        if p < q + size and q < p + size:
-            return False
-    return True
-
-
 def call(
     size_t address, tuple arrays, tuple dims, tuple params, Py_ssize_t phases, Py_ssize_t workspace, int threads
 ) -> None:
@@ -179,6 +144,12 @@ def call(
     free(scratch)
 
 
+cdef struct External:
+    # An array that comes with each replay, and the `count` places from number `first` on where its address goes.
+    int type_number
+    Py_ssize_t size, first, count
+
+
 cdef class Executor:
     """A program's instructions, ready to be replayed any number of times.
 
@@ -187,36 +158,51 @@ cdef class Executor:
     instructions : list of (address, buffers, dims, params, phases, threads)
         `address` of the kernel; `buffers` one int per argument and workspace, an address or 0 when absent;
         `dims` a tuple of int; `params` a float64 array, read at every replay; `threads` the most worth using.
-    external : list of (type number, size, [(instruction, argument), ...])
+    external : list of (type number, shape, [(instruction, argument), ...])
         Arrays that come with each replay, and the places where their addresses go.
     keep : object
         What owns the memory behind the addresses.
+
+    Attributes
+    ----------
+    threads : int
+        The most that any instruction is worth.
     """
 
+    cdef readonly Py_ssize_t threads
     cdef Instruction *instructions
     cdef Py_ssize_t count
     cdef void **buffer_block
     cdef Py_ssize_t *dim_block
-    cdef list external
+    cdef External *external
+    cdef Py_ssize_t external_count
+    cdef void ***places
+    cdef tuple shapes
     cdef object keep
     cdef object lock
 
     def __cinit__(self, list instructions, list external, object keep):
-        cdef Py_ssize_t i, j, buffer_count = 0, dim_count = 0
+        cdef Py_ssize_t i, j, buffer_count = 0, dim_count = 0, place_count = 0
         cdef cnp.ndarray params
         cdef Instruction *one
         self.count = len(instructions)
-        self.external = external
+        self.external_count = len(external)
+        self.shapes = tuple([shape for _, shape, _ in external])
         self.lock = threading.Lock()
+        self.threads = 1
         for _, buffers, dims, _, _, _ in instructions:
             buffer_count += len(buffers)
             dim_count += len(dims)
+        for _, _, places in external:
+            place_count += len(places)
         self.instructions = <Instruction *> PyMem_Calloc(max(self.count, 1), sizeof(Instruction))
         self.buffer_block = <void **> PyMem_Calloc(buffer_count + 1, sizeof(void *))
         self.dim_block = <Py_ssize_t *> PyMem_Calloc(dim_count + 1, sizeof(Py_ssize_t))
-        if not self.instructions or not self.buffer_block or not self.dim_block:
+        self.external = <External *> PyMem_Calloc(self.external_count + 1, sizeof(External))
+        self.places = <void ***> PyMem_Calloc(place_count + 1, sizeof(void **))
+        if not (self.instructions and self.buffer_block and self.dim_block and self.external and self.places):
             raise MemoryError("cannot allocate a program's instructions")
-        buffer_count = dim_count = 0
+        buffer_count = dim_count = place_count = 0
         for i in range(self.count):
             address, buffers, dims, params, phases, threads = instructions[i]
             one = &self.instructions[i]
@@ -226,39 +212,106 @@ cdef class Executor:
             one.params = <double *> cnp.PyArray_DATA(params)
             one.phases = phases
             one.threads = threads
+            self.threads = max(self.threads, one.threads)
             for j in range(len(buffers)):
                 one.buffers[j] = <void *> <size_t> buffers[j]
             for j in range(len(dims)):
                 one.dims[j] = dims[j]
             buffer_count += len(buffers)
             dim_count += len(dims)
+        for i in range(self.external_count):
+            type_number, shape, places = external[i]
+            self.external[i].type_number = type_number
+            self.external[i].size = prod(shape)
+            self.external[i].first = place_count
+            self.external[i].count = len(places)
+            for instruction, argument in places:
+                self.places[place_count] = &self.instructions[<Py_ssize_t> instruction].buffers[<Py_ssize_t> argument]
+                place_count += 1
         self.keep = (keep, [instruction[3] for instruction in instructions])
 
     def __dealloc__(self):
         PyMem_Free(self.instructions)
         PyMem_Free(self.buffer_block)
         PyMem_Free(self.dim_block)
+        PyMem_Free(self.external)
+        PyMem_Free(self.places)
+
+    cdef void point(self, Py_ssize_t number, object array) noexcept:
+        """Let the instructions use this array for an external one."""
+        cdef const External *external = &self.external[number]
+        cdef Py_ssize_t i
+        for i in range(external.first, external.first + external.count):
+            self.places[i][0] = cnp.PyArray_DATA(<cnp.ndarray> array)
 
     def fits(self, tuple arrays) -> bool:
         """Whether the arrays are what a replay needs, in dtype, size and layout."""
         cdef Py_ssize_t i
-        if len(arrays) != len(self.external):
+        if len(arrays) != self.external_count:
             return False
-        for i in range(len(arrays)):
-            type_number, size, _ = self.external[i]
-            if not _fits(arrays[i], type_number, size):
+        for i in range(self.external_count):
+            if not fits(arrays[i], self.external[i].type_number, self.external[i].size):
                 return False
         return True
 
     def run(self, tuple arrays, int threads) -> None:
         """Replay with these external arrays; they must fit."""
-        cdef Py_ssize_t i, instruction, argument
+        cdef Py_ssize_t i
         cdef int team = threads
         if not self.fits(arrays):
             raise ValueError("run: the arrays do not fit the program's inputs and outputs")
         with self.lock:
-            for i in range(len(arrays)):
-                for instruction, argument in (<tuple> self.external[i])[2]:
-                    self.instructions[instruction].buffers[argument] = cnp.PyArray_DATA(<cnp.ndarray> arrays[i])
+            for i in range(self.external_count):
+                self.point(i, arrays[i])
             with nogil:
                 execute(self.instructions, self.count, team)
+
+    def infer(self, object x, object out, int threads) -> object:
+        """Replay a program of one input and one output, for a batch or, where it holds one row, for that row.
+
+        Returns the output, a new array where `out` is None; None where the arrays are not just what is needed.
+        """
+        cdef cnp.npy_intp dims[64]
+        cdef cnp.ndarray result
+        cdef tuple rows, results
+        cdef Py_ssize_t single
+        cdef int axis, ndim
+        cdef char *p
+        cdef char *q
+        cdef int team = threads
+        if self.external_count != 2 or not (
+            cnp.PyArray_CheckExact(x) and fits(x, self.external[0].type_number, self.external[0].size)
+        ):
+            return None
+        rows, results = self.shapes
+        single = len(rows) - cnp.PyArray_NDIM(<cnp.ndarray> x)
+        ndim = <int> (len(results) - single)
+        if not (single == 0 or (single == 1 and rows[0] == 1)) or not 0 <= ndim <= 64:
+            return None
+        for axis in range(cnp.PyArray_NDIM(<cnp.ndarray> x)):
+            if cnp.PyArray_DIM(<cnp.ndarray> x, axis) != <Py_ssize_t> rows[axis + single]:
+                return None
+        for axis in range(ndim):
+            dims[axis] = results[axis + single]
+        if out is None:
+            result = cnp.PyArray_EMPTY(ndim, dims, self.external[1].type_number, 0)
+        else:
+            if not cnp.PyArray_CheckExact(out):
+                return None
+            result = out
+            if not fits(result, self.external[1].type_number, self.external[1].size):
+                return None
+            if not cnp.PyArray_ISWRITEABLE(result) or cnp.PyArray_NDIM(result) != ndim:
+                return None
+            for axis in range(ndim):
+                if cnp.PyArray_DIM(result, axis) != dims[axis]:
+                    return None
+            p, q = cnp.PyArray_BYTES(<cnp.ndarray> x), cnp.PyArray_BYTES(result)
+            if p < q + cnp.PyArray_NBYTES(result) and q < p + cnp.PyArray_NBYTES(<cnp.ndarray> x):
+                return None
+        with self.lock:
+            self.point(0, x)
+            self.point(1, result)
+            with nogil:
+                execute(self.instructions, self.count, team)
+        return result

@@ -109,9 +109,15 @@ class CompiledReplay:
             dims = tuple(call.dims[d] for d in call.op.dims)
             instructions.append((address, buffers, dims, call.encoded_params(), call.op.phases, worth))
         described = [
-            (t.dtype.num, t.size, place) for t, place in zip(program.inputs + program.outputs, places, strict=True)
+            (t.dtype.num, t.shape, place) for t, place in zip(program.inputs + program.outputs, places, strict=True)
         ]
         self.executor = executor.Executor(instructions, described, (arrays, scratch, program))
 
+    def _threads(self) -> int:
+        return 1 if self.executor.threads == 1 else get_num_threads()
+
     def run(self, arrays: tuple[Any, ...]) -> None:
-        self.executor.run(arrays, get_num_threads())
+        self.executor.run(arrays, self._threads())
+
+    def infer(self, x: Any, out: Any) -> np.ndarray | None:
+        return self.executor.infer(x, out, self._threads())

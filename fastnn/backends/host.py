@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.table import Op
+from fastnn_ext.arrays import empty
 
 if TYPE_CHECKING:
     from fastnn.program import Buffer, Program
@@ -21,11 +21,7 @@ class HostBackend:
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An uninitialised array that begins at a multiple of 64 bytes."""
-        dtype = np.dtype(dtype)
-        nbytes = prod(shape) * dtype.itemsize
-        block = np.empty(nbytes + 64, np.uint8)
-        start = -block.ctypes.data % 64
-        return block[start : start + nbytes].view(dtype).reshape(shape)
+        return empty(shape, np.dtype(dtype))
 
     def to_device(self, host: np.ndarray) -> np.ndarray:
         array = self.empty(host.shape, host.dtype)

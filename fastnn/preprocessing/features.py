@@ -31,9 +31,7 @@ def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = "float32")
     DataError
         If a label is negative or not below `num_classes`.
     """
-    array = np.asarray(labels)
-    if array.dtype.kind not in "biu":
-        checks.fail(checks.DtypeError, "one_hot", "labels", "integers", array.dtype)
+    array = checks.host_array("one_hot", "labels", labels, np.dtype(np.int64))
     if num_classes is None:
         num_classes = int(array.max(initial=-1)) + 1
     checks.integer("one_hot", "num_classes", num_classes, 0)

@@ -57,6 +57,15 @@ def test_freeze_sees_later_weights(backend, rng):
     assert np.array_equal(f(x[0]), np.zeros(3))
 
 
+def test_freeze_takes_any_array(backend, rng):
+    f, x = network(backend).freeze(4), rng.normal(size=(4, 6))
+    expected = f(x)
+    for other in (x.astype("f4").astype("f8"), np.asfortranarray(x), x.astype(">f8"), x.view(np.recarray), x.tolist()):
+        assert np.allclose(f(other), expected, rtol=1e-5)
+        assert type(f(other)) is np.ndarray
+    assert np.array_equal(f(np.repeat(x, 2, 0)[::2]), expected)
+
+
 def test_freeze_outlives_the_model(backend, rng):
     model = network(backend)
     f, x = model.freeze(), rng.normal(size=6)
@@ -76,6 +85,14 @@ def test_freeze_refuses():
         one(np.zeros(6), out=np.zeros((1, 3)))
     with pytest.raises(fn.DtypeError, match=r"^freeze: y: expected float64, got float32$"):
         one(np.zeros(6), out=np.zeros(3, np.float32))
+    x = np.zeros(6)
+    for y, got in (
+        (x[:3], "an array that overlaps an input"),
+        (np.zeros(6)[::2], r"strides \(16,\)"),
+        (np.frombuffer(bytes(24)), "a read-only one"),
+    ):
+        with pytest.raises(fn.LayoutError, match=f"^freeze: y: expected .*, got {got}$"):
+            one(x, out=y)
     with pytest.raises(ValueError, match=r"^freeze: batch_size: expected an integer of at least 1, got 0$"):
         network().freeze(0)
 

@@ -1,0 +1,91 @@
+"""Arrays that begin where vectors do, and questions about arrays that Python takes ten to a hundred times as long to
+answer."""
+
+from libc.stdint cimport int64_t
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef enum:
+    # A cache line, and the widest vector.
+    ALIGNMENT = 64
+
+
+def empty(tuple shape, cnp.dtype dtype) -> cnp.ndarray:
+    """An uninitialised array of a native dtype of numbers that begins at a multiple of 64 bytes."""
+    cdef cnp.npy_intp dims[64]
+    cdef cnp.npy_intp size = dtype.itemsize
+    cdef cnp.ndarray block, array
+    cdef char *start
+    cdef Py_ssize_t axis
+    if len(shape) > 64:
+        raise ValueError(f"empty: shape: expected at most 64 dimensions, got {len(shape)}")
+    for axis in range(len(shape)):
+        dims[axis] = shape[axis]
+        size *= dims[axis]
+    size += ALIGNMENT
+    block = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+    start = cnp.PyArray_BYTES(block)
+    start += (ALIGNMENT - <size_t> start % ALIGNMENT) % ALIGNMENT
+    array = cnp.PyArray_SimpleNewFromData(<int> len(shape), dims, dtype.num, start)
+    cnp.set_array_base(array, block)
+    return array
+
+
+cdef bint fits(object array, int type_number, Py_ssize_t size) noexcept:
+    """Whether an object is a C-contiguous, aligned array of this native dtype and size."""
+    return (
+        cnp.PyArray_Check(array)
+        and cnp.PyArray_TYPE(<cnp.ndarray> array) == type_number
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> array)
+        and cnp.PyArray_SIZE(array) == size
+    )
+
+
+def ready(object value, cnp.dtype dtype) -> bool:
+    """Whether a kernel can read a value as it is: an array, of no subclass, C-contiguous, aligned, of a native dtype."""
+    return (
+        cnp.PyArray_CheckExact(value)
+        and cnp.PyArray_TYPE(<cnp.ndarray> value) == dtype.num
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> value)
+    )
+
+
+def within(cnp.ndarray labels, int64_t count) -> bool:
+    """Whether all elements of a C-contiguous int64 array are at least 0 and less than `count`."""
+    cdef Py_ssize_t i, n = cnp.PyArray_SIZE(labels)
+    cdef const int64_t *label = <const int64_t *> cnp.PyArray_DATA(labels)
+    cdef bint inside = True
+    if cnp.PyArray_TYPE(labels) != cnp.NPY_INT64 or not cnp.PyArray_ISCARRAY_RO(labels):
+        raise TypeError("within: labels: expected a C-contiguous array of native int64")
+    for i in range(n):
+        inside &= 0 <= label[i] < count
+    return inside
+
+
+def known_pairs(tuple updated, tuple others, tuple known) -> bool:
+    """Whether the arrays to update are the very ones known, can be written, and each has beside it a C-contiguous array
+    of the same dtype and shape elsewhere in memory."""
+    cdef Py_ssize_t i, size
+    cdef int axis
+    cdef cnp.ndarray a, b
+    cdef char *p
+    cdef char *q
+    if not len(updated) == len(others) == len(known):
+        return False
+    for i in range(len(updated)):
+        if updated[i] is not known[i] or not cnp.PyArray_Check(others[i]):
+            return False
+        a, b = updated[i], others[i]
+        if not cnp.PyArray_ISCARRAY(a) or cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
+            return False
+        if not fits(b, cnp.PyArray_TYPE(a), cnp.PyArray_SIZE(a)):
+            return False
+        for axis in range(cnp.PyArray_NDIM(a)):
+            if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+                return False
+        size = cnp.PyArray_NBYTES(a)
+        p, q = cnp.PyArray_BYTES(a), cnp.PyArray_BYTES(b)
+        if p < q + size and q < p + size:
+            return False
+    return True
