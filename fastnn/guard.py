@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -87,7 +88,7 @@ class Guard:
 
     def check(self, loss: float, batch: int) -> None:
         """Look at a batch's loss."""
-        if not np.isfinite(loss):
+        if not isfinite(loss):
             self._fail(batch, loss)
         self.good = self._latest
 
@@ -122,7 +123,7 @@ class Guard:
         for number, (x, y, w) in enumerate(self.loader.again(first), first):
             before = model._snapshot()
             loss = model._step_on(x, y, w)[0].item()
-            if not np.isfinite(loss):
+            if not isfinite(loss):
                 model._restore(before)
                 layer = self._overflowing(x)
                 return _Finding(number, layer, "loss" if layer is None else "activation")

@@ -239,9 +239,8 @@ class Sequential:
 
     def _supervised(self, rows: int, targets: np.ndarray, weighted: bool, train: bool) -> Program:
         """Program from a batch and its targets to loss and metrics, with or without the step that learns from it."""
-        shape = (rows, *targets.shape[1:])
-        dtype = targets.dtype
-        key = "train" if train else "evaluate", shape, dtype, weighted
+        shape, dtype = (rows, *targets.shape[1:]), targets.dtype
+        key = "train" if train else "evaluate", shape, dtype.num, weighted
         return self._program(
             key, lambda program: recording.supervised(self, program, shape, dtype, weighted, train)
         )
@@ -282,9 +281,10 @@ class Sequential:
             checks.fail(TypeError, what, "X", "an array", type(x).__name__)
         if array.ndim == 0:
             checks.fail(checks.ShapeError, what, "X", "at least one dimension", array.shape)
-        checks.host_array(what, "X", array[:0], self.dtype)
+        if array.dtype != self.dtype:
+            checks.host_array(what, "X", array[:0], self.dtype)
         self._built(array)
-        if array.shape[1:] != self._input():
+        if array.shape[1:] != self.input_shape:
             checks.fail(checks.ShapeError, what, "X", f"rows of shape {self._input()}", array.shape)
         return array
 
@@ -321,12 +321,13 @@ class Sequential:
 
     def _replay(self, program: Program, *arrays: np.ndarray | None) -> tuple[Any, ...]:
         """Run a program on host arrays (None for an absent one); returns its outputs as host arrays."""
-        given = tuple(a for a in arrays if a is not None)
-        out = [self.backend.empty(t.shape, t.dtype) for t in program.outputs]
-        if self.backend.device:
-            given = tuple(self.backend.to_device(a) for a in given)
-        program.compile().run(given + tuple(out))
-        return tuple(self.backend.to_host(o) for o in out)
+        backend = self.backend
+        given = [a for a in arrays if a is not None]
+        out = [backend.empty(t.shape, t.dtype) for t in program.outputs]
+        if backend.device:
+            given = [backend.to_device(a) for a in given]
+        program.compile().run((*given, *out))
+        return tuple([backend.to_host(o) for o in out])
 
     # --- inference ---------------------------------------------------------------------------------------
 
