@@ -15,15 +15,17 @@ from fastnn.bench.cases import GROUPS, fit
 from fastnn.bench.peers.ours import Fastnn
 from fastnn.bench.timing import copy_rate, fma_peak, update_rate
 from fastnn.checks import DataError
-from fastnn.config import print_aligned
+from fastnn.config import config_report, print_aligned
 
 
 def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
     """Measure the groups asked for on the CPU backends, beside peers where asked for."""
+    facts = config_report()
+    machine |= {"CPU": facts["cpu"], "fastnn": facts["version"], "Python": facts["python"]}
     names = [args.backend] if args.backend else [b for b in ("cython", "numba") if backends.missing(b) is None]
     if hasattr(os, "sched_setaffinity"):  # XLA took a fifth more CPU time than one thread has, whatever its flags said
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
-    competitors = _peers(args.against, count)
+    competitors = _peers(args.against, count, machine)
     if args.chart and not competitors:
         raise DataError("--chart draws ratios: it needs --against and one of those libraries")
     cases = [
@@ -52,12 +54,14 @@ def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
         report.write_chart(Path(args.chart), results, f"fastnn beside its peers, {machine['ISA']}, threads: {count}")
 
 
-def _peers(names: Sequence[str], count: int) -> list[Any]:
-    """The competitors asked for, as far as they are installed."""
+def _peers(names: Sequence[str], count: int, machine: dict[str, object]) -> list[Any]:
+    """The competitors asked for, as far as they are installed; their versions are noted."""
     found = []
     for name in names:
         try:
             found += peers.load(name, count)
         except ImportError as error:
             print(f"{name} is skipped: {error}", file=sys.stderr)
+        else:
+            machine[name] = sys.modules[name].__version__
     return found

@@ -96,18 +96,19 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 def line(result: Result) -> str:
     """A result in one line; a case that fastnn loses is marked."""
-    peers = "  ".join(f"{name} {_time(t)}" for name, t in result.peers.items())
+    peers = "  ".join(f"{name} {as_time(t)}" for name, t in result.peers.items())
     ratio = "" if result.ratio is None else f"{result.ratio:6.2f}{' <' if result.ratio < 1 else '  '}"
     share = "" if result.share is None else f"{result.share:5.0%}"
     dtype = "" if result.dtype == "float32" else f" {result.dtype}"
     name = f"{result.kind} {result.label}{dtype}"
-    return f"{name:<52}{result.backend:<10}{_time(result.seconds):>10} {ratio:>8} {share:>6}   {peers}"
+    return f"{name:<52}{result.backend:<10}{as_time(result.seconds):>10} {ratio:>8} {share:>6}   {peers}"
 
 
 HEADER = f"{'case':<52}{'backend':<10}{'time':>10} {'ratio':>8} {'floor':>6}   peers"
 
 
-def _time(seconds: float) -> str:
+def as_time(seconds: float) -> str:
+    """A time with three digits and its unit."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"
