@@ -2,7 +2,7 @@
 
 Kernel sources are translated by Cython once, and the C file is compiled into one module per instruction set
 (`fastnn_ext._baseline`, `fastnn_ext._avx2`, `fastnn_ext._avx512`), of which `fastnn_ext/__init__.py` chooses one at
-import. `executor` and `cpu` are compiled once.
+import. Those in COMMON are compiled once.
 
 Environment variables: FASTNN_OPENMP=0 builds without OpenMP; FASTNN_SANITIZE=1 adds the address and
 undefined-behaviour sanitizers.
@@ -27,7 +27,7 @@ FAMILIES = (
 )  # fmt: skip
 #: Compiled for each instruction set as well, but no kernels: imported when benchmarks ask for it.
 FLOOR = "peak"
-COMMON = ("arrays", "executor", "cpu")
+COMMON = ("arrays", "executor", "scratch", "remembered", "cpu")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": []}
 if X86:

@@ -11,25 +11,30 @@ cdef enum:
     ALIGNMENT = 64
 
 
+cdef cnp.ndarray aligned(int rank, const cnp.npy_intp *shape, int type_number, cnp.npy_intp size):
+    """An uninitialised array of `size` bytes at a multiple of 64 bytes, in a block of NumPy's that is a little larger."""
+    cdef cnp.ndarray block, array
+    cdef char *start
+    size += ALIGNMENT
+    block = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+    start = cnp.PyArray_BYTES(block)
+    start += (ALIGNMENT - <size_t> start % ALIGNMENT) % ALIGNMENT
+    array = cnp.PyArray_SimpleNewFromData(rank, <cnp.npy_intp *> shape, type_number, start)
+    cnp.set_array_base(array, block)
+    return array
+
+
 def empty(tuple shape, cnp.dtype dtype) -> cnp.ndarray:
     """An uninitialised array of a native dtype of numbers that begins at a multiple of 64 bytes."""
     cdef cnp.npy_intp dims[64]
     cdef cnp.npy_intp size = dtype.itemsize
-    cdef cnp.ndarray block, array
-    cdef char *start
     cdef Py_ssize_t axis
     if len(shape) > 64:
         raise ValueError(f"empty: shape: expected at most 64 dimensions, got {len(shape)}")
     for axis in range(len(shape)):
         dims[axis] = shape[axis]
         size *= dims[axis]
-    size += ALIGNMENT
-    block = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
-    start = cnp.PyArray_BYTES(block)
-    start += (ALIGNMENT - <size_t> start % ALIGNMENT) % ALIGNMENT
-    array = cnp.PyArray_SimpleNewFromData(<int> len(shape), dims, dtype.num, start)
-    cnp.set_array_base(array, block)
-    return array
+    return aligned(<int> len(shape), dims, dtype.num, size)
 
 
 cdef bint fits(object array, int type_number, Py_ssize_t size) noexcept:

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import zlib
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 import fastnn  # noqa: E402
 from fastnn import backends  # noqa: E402
+from fastnn.backends.compiled import CompiledBackend  # noqa: E402
 from fastnn.table import DTYPES, TABLE  # noqa: E402
 
 # New processes must import the package that is tested here, not an unbuilt one in the folder where pytest was started.
@@ -64,6 +66,19 @@ def on_backend(request):
         return
     with fastnn.use_backend(request.getfixturevalue("backend")):
         yield
+
+
+@pytest.fixture
+def known_only(monkeypatch):
+    """A context in which calls of ops fail unless they are remembered."""
+
+    @contextmanager
+    def closed():
+        with monkeypatch.context() as patched:
+            patched.setattr(CompiledBackend, "run", lambda *_: pytest.fail("the call is not remembered"))
+            yield
+
+    return closed
 
 
 @pytest.fixture

@@ -64,7 +64,8 @@ class Backend(Protocol):
     def assign(self, array: Any, host: np.ndarray) -> None: ...
 
 
-_here: ContextVar[str | None] = ContextVar("fastnn_backend", default=None)
+#: What `use_backend` has chosen.
+chosen: ContextVar[str | None] = ContextVar("fastnn_backend", default=None)
 
 
 def missing(name: str) -> str | None:
@@ -99,7 +100,7 @@ def load(name: str) -> Backend:
 
 def select(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     """The backend for a call: by name, `use_backend`, `FASTNN_BACKEND`, where the arrays live, or the default."""
-    name = name or _here.get() or os.environ.get("FASTNN_BACKEND")
+    name = name or chosen.get() or os.environ.get("FASTNN_BACKEND")
     if name is None and any(checks.is_device_array(a) for a in arrays):
         name = "cuda"
     return load(name or DEFAULT)
@@ -114,11 +115,11 @@ def use_backend(name: str) -> Iterator[None]:
     name : {"cython", "numba", "cuda", "reference"}
     """
     load(name)
-    token = _here.set(name)
+    token = chosen.set(name)
     try:
         yield
     finally:
-        _here.reset(token)
+        chosen.reset(token)
 
 
 def to_device(array: Any) -> Any:

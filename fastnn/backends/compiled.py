@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import checks
 from fastnn.backends.host import HostBackend, floating, lay_out
-from fastnn.table import DTYPES, TABLE, Op
+from fastnn.table import DTYPES, Op
 from fastnn.threadcount import get_num_threads
-from fastnn_ext import executor
+from fastnn_ext import executor, remembered
 
 if TYPE_CHECKING:
     from fastnn.program import Program
@@ -20,13 +20,24 @@ if TYPE_CHECKING:
 #: Work, in FLOPs or bytes, that makes one more thread worth waking. With a tenth of it a training step of 64-100-10,
 #: batch 32, took 155 us on two threads where one takes 37; larger networks' steps are as fast with half or twice of it.
 GRAIN = 2_000_000
-#: Calls of which the plan is remembered, by op, dtype, sizes and threads: making one takes as long as a small kernel.
-PLANS = 4096
+#: Work that is done, a few microseconds, before another thread of Python's is let in: asking costs as much.
+SMALL = 20_000
+_CPUS = os.cpu_count() or 1
 
 
-def threads_worth(op: Op, dims: dict[str, int], itemsize: int, most: int) -> int:
-    """Threads, at most `most`, that a call can make use of."""
-    return max(1, min(most, int(max(op.flop_count(dims), op.byte_count(dims, itemsize)) // GRAIN)))
+def work(op: Op, dims: dict[str, int], itemsize: int) -> float:
+    """A call's FLOPs, or bytes where those are more."""
+    return max(op.flop_count(dims), op.byte_count(dims, itemsize))
+
+
+def threads_worth(work: float, most: int) -> int:
+    """Threads, at most `most`, that so much work is worth."""
+    return max(1, min(most, int(work // GRAIN)))
+
+
+def _most_threads() -> int:
+    """Threads that a workspace is made for: more will not be used by what is kept, whatever is set later."""
+    return max(get_num_threads(), _CPUS)
 
 
 class CompiledBackend(HostBackend):
@@ -54,23 +65,20 @@ class CompiledBackend(HostBackend):
         self.address = address
         self.workspace = workspace
         self.ops = frozenset(ops)
-        self._plan = lru_cache(PLANS)(self._planned)
-
-    def _planned(self, op: str, dtype: np.dtype, sizes: tuple[int, ...], most: int) -> tuple[int, int]:
-        """A call's kernel and how many of at most so many threads it is worth."""
-        row = TABLE[op]
-        dims = dict(zip(row.dims, sizes, strict=True))
-        return self.address(op, dtype.name), threads_worth(row, dims, dtype.itemsize, most)
 
     def supports(self, op: str, dtype: str) -> bool:
         return op in self.ops and dtype in DTYPES
 
     def run(self, op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> None:
         dtype = floating(op, arrays)
-        sizes = tuple([dims[d] for d in op.dims])
-        address, threads = self._plan(op.name, dtype, sizes, get_num_threads())
-        scratch = self.workspace(op.name, dims, params, dtype.itemsize, threads)
-        executor.call(address, tuple(arrays), sizes, tuple(op.encode(params)), op.phases, scratch, threads)
+        sizes, numbers = tuple(dims[d] for d in op.dims), tuple(op.encode(params))
+        address = self.address(op.name, checks.FLOATING[dtype])
+        amount = work(op, dims, dtype.itemsize)
+        worth = threads_worth(amount, _most_threads())
+        scratch = self.workspace(op.name, dims, params, dtype.itemsize, worth)
+        threads = min(worth, get_num_threads())
+        executor.call(address, tuple(arrays), sizes, numbers, op.phases, scratch, threads)
+        remembered.report(op, address, arrays, sizes, numbers, scratch, worth, amount < SMALL)
 
     def compile(self, program: Program) -> CompiledReplay:
         return CompiledReplay(self, program)
@@ -80,13 +88,12 @@ class CompiledReplay:
     """A program as an array of C structs."""
 
     def __init__(self, backend: CompiledBackend, program: Program) -> None:
-        # The workspace is made for this many threads; more will not be used, whatever is set later.
-        most = max(get_num_threads(), os.cpu_count() or 1)
+        most = _most_threads()
         arrays = lay_out(program, backend)
         needs = []
         for call in program.calls:
             dtype = floating(call.op, call.arguments)
-            worth = threads_worth(call.op, call.dims, dtype.itemsize, most)
+            worth = threads_worth(work(call.op, call.dims, dtype.itemsize), most)
             size = backend.workspace(call.op.name, call.dims, call.current_params(), dtype.itemsize, worth)
             needs.append((dtype, worth, size))
         # Calls run one after the other: one workspace serves all.

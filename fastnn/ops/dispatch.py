@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastnn import backends, checks
 from fastnn.program import Slot, Tensor
 from fastnn.table import TABLE, Op
+from fastnn.threadcount import get_num_threads
+from fastnn_ext.remembered import Remembered
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+#: Calls of one op that are remembered, of about a kilobyte each.
+PLANS = 1024
+
+
+def remembered(function: Function) -> Function:
+    """Let an op run at once what it has run before, without Python: see fastnn_ext/remembered.pyx.
+
+    Not for ops that are given other numbers in every call, such as a step count: numbers are part of what is known.
+    """
+    call = Remembered(function, backends.chosen, get_num_threads, PLANS).call
+
+    @wraps(function)
+    def op(*arguments: Any, **options: Any) -> Any:
+        return call(arguments, options)
+
+    return op  # type: ignore[return-value]
 
 
 def apply(name: str, *inputs: Any, out: Any = None, want: tuple[str, ...] = (), backend: str | None = None, **params):
@@ -108,7 +130,8 @@ def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], b
             array = chosen.empty(shape, kind)
         else:
             checks.output(op.name, argument, array, shape, kind, arrays)
-            checks.apart(op.name, [*(o for o in outputs if o is not None), array], ["out"] * (len(outputs) + 1))
+            written = [*(o for o in outputs if o is not None), array]
+            checks.apart(op.name, written, ["out"] * len(written))
         outputs.append(array)
     chosen.run(op, arrays + outputs, dims, params)
     return tuple(outputs)

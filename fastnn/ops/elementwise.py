@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
-from fastnn.ops.dispatch import apply, flat_out, reshape_any, shape_of
+from fastnn.ops.dispatch import apply, flat_out, remembered, reshape_any, shape_of
 from fastnn.ops.shapes import broadcast
 
 
@@ -24,6 +24,7 @@ def binary(name: str, a: Any, b: Any, out: Any, backend: str | None) -> Any:
     return reshape_any(y, shape) if out is None else out
 
 
+@remembered
 def add(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """a + b, elementwise."""
     for x, number in ((a, b), (b, a)):
@@ -32,6 +33,7 @@ def add(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> Any:
     return binary("add", a, b, out, backend)
 
 
+@remembered
 def subtract(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """a - b, elementwise."""
     if isinstance(b, Real) and hasattr(a, "dtype") and shape_of(a):
@@ -41,6 +43,7 @@ def subtract(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> 
     return binary("subtract", a, b, out, backend)
 
 
+@remembered
 def multiply(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """a * b, elementwise."""
     for x, number in ((a, b), (b, a)):
@@ -49,21 +52,25 @@ def multiply(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> 
     return binary("multiply", a, b, out, backend)
 
 
+@remembered
 def divide(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """a / b, elementwise; a division by zero gives an infinity or NaN, as IEEE 754 has it."""
     return binary("divide", a, b, out, backend)
 
 
+@remembered
 def power(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """a ** b, elementwise; NaN for a negative `a` and a `b` that is not whole."""
     return binary("power", a, b, out, backend)
 
 
+@remembered
 def maximum(a: Any, b: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """The larger of a and b, elementwise; NaN where either is NaN. Equal arguments share the gradient."""
     return binary("maximum", a, b, out, backend)
 
 
+@remembered
 def prelu(x: Any, slope: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """x where it is positive, else slope * x (He et al. 2015).
 
@@ -76,36 +83,43 @@ def prelu(x: Any, slope: Any, *, out: Any = None, backend: str | None = None) ->
     return binary("prelu", x, slope, out, backend)
 
 
+@remembered
 def affine(x: Any, scale: float = 1.0, shift: float = 0.0, *, out: Any = None, backend: str | None = None) -> Any:
     """scale * x + shift for two numbers."""
     return unary("affine", x, out, backend, scale=scale, shift=shift)
 
 
+@remembered
 def negative(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """-x."""
     return unary("affine", x, out, backend, scale=-1.0)
 
 
+@remembered
 def exp(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """e ** x."""
     return unary("exp", x, out, backend)
 
 
+@remembered
 def log(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """Natural logarithm; -inf at 0, NaN below."""
     return unary("log", x, out, backend)
 
 
+@remembered
 def sin(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """Sine of x in radians."""
     return unary("sin", x, out, backend)
 
 
+@remembered
 def cos(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """Cosine of x in radians."""
     return unary("cos", x, out, backend)
 
 
+@remembered
 def sqrt(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """Square root; NaN below 0."""
     return unary("sqrt", x, out, backend)

@@ -17,7 +17,7 @@ from math import prod
 from typing import Any
 
 from fastnn import checks
-from fastnn.ops.dispatch import apply, reshape_any, shape_of
+from fastnn.ops.dispatch import apply, remembered, reshape_any, shape_of
 from fastnn.program import Tensor
 
 
@@ -50,6 +50,7 @@ def _loss(
     return (result[0], reshape_any(result[1], shape)) if gradient else result
 
 
+@remembered
 def mean_squared_error(
     y_pred: Any, y_true: Any, weight: Any = None, *, gradient: bool = False, backend: str | None = None
 ) -> Any:
@@ -57,6 +58,7 @@ def mean_squared_error(
     return _loss("mean_squared_error", y_pred, y_true, weight, gradient, backend)
 
 
+@remembered
 def mean_absolute_error(
     y_pred: Any, y_true: Any, weight: Any = None, *, gradient: bool = False, backend: str | None = None
 ) -> Any:
@@ -64,6 +66,7 @@ def mean_absolute_error(
     return _loss("mean_absolute_error", y_pred, y_true, weight, gradient, backend)
 
 
+@remembered
 def huber(
     y_pred: Any,
     y_true: Any,
@@ -78,6 +81,7 @@ def huber(
     return _loss("huber", y_pred, y_true, weight, gradient, backend, delta=delta)
 
 
+@remembered
 def log_cosh(
     y_pred: Any, y_true: Any, weight: Any = None, *, gradient: bool = False, backend: str | None = None
 ) -> Any:
@@ -85,11 +89,13 @@ def log_cosh(
     return _loss("log_cosh", y_pred, y_true, weight, gradient, backend)
 
 
+@remembered
 def hinge(y_pred: Any, y_true: Any, weight: Any = None, *, gradient: bool = False, backend: str | None = None) -> Any:
     """Mean of max(0, 1 - t y) for targets t of -1 or 1; the gradient where t y is 1 is 0."""
     return _loss("hinge", y_pred, y_true, weight, gradient, backend)
 
 
+@remembered
 def squared_hinge(
     y_pred: Any, y_true: Any, weight: Any = None, *, gradient: bool = False, backend: str | None = None
 ) -> Any:
@@ -97,6 +103,7 @@ def squared_hinge(
     return _loss("squared_hinge", y_pred, y_true, weight, gradient, backend)
 
 
+@remembered
 def poisson(
     y_pred: Any,
     y_true: Any,
@@ -110,6 +117,7 @@ def poisson(
     return _loss("poisson", y_pred, y_true, weight, gradient, backend, log_input=bool(log_input))
 
 
+@remembered
 def binary_cross_entropy(
     y_pred: Any,
     y_true: Any,
@@ -127,6 +135,7 @@ def binary_cross_entropy(
     return _loss("binary_cross_entropy", y_pred, y_true, weight, gradient, backend, from_logits=bool(from_logits))
 
 
+@remembered
 def softmax_cross_entropy(
     logits: Any,
     y_true: Any,
@@ -146,6 +155,7 @@ def softmax_cross_entropy(
     )
 
 
+@remembered
 def sparse_softmax_cross_entropy(
     logits: Any,
     labels: Any,
@@ -162,6 +172,7 @@ def sparse_softmax_cross_entropy(
     )
 
 
+@remembered
 def categorical_cross_entropy(
     y_pred: Any,
     y_true: Any,
@@ -182,6 +193,7 @@ def categorical_cross_entropy(
     )
 
 
+@remembered
 def sparse_categorical_cross_entropy(
     y_pred: Any,
     labels: Any,

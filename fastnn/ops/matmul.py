@@ -6,11 +6,12 @@ from math import prod
 from typing import Any
 
 from fastnn import checks
-from fastnn.ops.dispatch import apply, flat_out, reshape_any, shape_of
+from fastnn.ops.dispatch import apply, flat_out, remembered, reshape_any, shape_of
 from fastnn.program import Tensor
 from fastnn.table import ACTIVATIONS, ALPHA, SAVED
 
 
+@remembered
 def matmul(
     a: Any,
     b: Any,
@@ -70,6 +71,7 @@ def matmul(
     return reshape_any(y, tuple(result)) if out is None else out
 
 
+@remembered
 def bias_add(x: Any, bias: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """x + bias for x of shape (..., o) and bias of shape (o,)."""
     shape = shape_of(x)
@@ -80,6 +82,7 @@ def bias_add(x: Any, bias: Any, *, out: Any = None, backend: str | None = None) 
     return reshape_any(y, shape) if out is None else out
 
 
+@remembered
 def dense(
     x: Any,
     w: Any,
@@ -126,6 +129,7 @@ def dense(
     return reshape_any(y, result) if out is None else out
 
 
+@remembered
 def dense_backward(
     dy: Any,
     x: Any,

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from fastnn import checks
-from fastnn.ops.dispatch import apply, flat_out, reshape_any, shape_of
+from fastnn.ops.dispatch import apply, flat_out, remembered, reshape_any, shape_of
 from fastnn.program import Tensor
 
 _STATISTICS = ("mean", "rstd")
@@ -54,6 +54,7 @@ def _backward(op: str, dy: Any, x: Any, gamma: Any, mean: Any, rstd: Any, backen
     return reshape_any(dx, shape), dgamma, dbeta
 
 
+@remembered
 def layer_norm(
     x: Any,
     gamma: Any = None,
@@ -92,6 +93,7 @@ def layer_norm(
     )
 
 
+@remembered
 def layer_norm_backward(
     dy: Any, x: Any, gamma: Any, mean: Any, rstd: Any, *, backend: str | None = None
 ) -> tuple[Any, Any, Any]:
@@ -114,6 +116,7 @@ def layer_norm_backward(
     return _backward("layer_norm_backward", dy, x, gamma, mean, rstd, backend)
 
 
+@remembered
 def batch_norm(
     x: Any,
     gamma: Any,
@@ -161,6 +164,7 @@ def batch_norm(
     )  # fmt: skip
 
 
+@remembered
 def batch_norm_backward(
     dy: Any, x: Any, gamma: Any, mean: Any, rstd: Any, *, backend: str | None = None
 ) -> tuple[Any, Any, Any]:
@@ -183,6 +187,7 @@ def batch_norm_backward(
     return _backward("batch_norm_backward", dy, x, gamma, mean, rstd, backend)
 
 
+@remembered
 def batch_norm_inference(
     x: Any,
     gamma: Any,

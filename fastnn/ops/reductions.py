@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from fastnn import checks
-from fastnn.ops.dispatch import apply, flat_out, reshape_any, shape_of
+from fastnn.ops.dispatch import apply, flat_out, remembered, reshape_any, shape_of
 from fastnn.ops.elementwise import affine
 from fastnn.ops.shapes import transpose
 from fastnn.table import Argument
@@ -27,6 +27,7 @@ def _axes(op: str, axis: Axis, rank: int) -> tuple[int, ...]:
     return axes
 
 
+@remembered
 def sum(x: Any, axis: Axis = None, *, keepdims: bool = False, out: Any = None, backend: str | None = None) -> Any:
     """Sum over some axes, by default all.
 
@@ -56,6 +57,7 @@ def mean(x: Any, axis: Axis = None, *, keepdims: bool = False, backend: str | No
     )
 
 
+@remembered
 def argmax(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     """Index of the first largest element along the last axis, int64; a NaN counts as the largest.
 
@@ -68,10 +70,12 @@ def argmax(x: Any, *, out: Any = None, backend: str | None = None) -> Any:
     if not shape:
         checks.fail(checks.ShapeError, "argmax", "x", "at least one dimension", shape)
     rows = prod(shape[:-1])
-    y = apply("argmax", reshape_any(x, (rows, shape[-1])), out=out, backend=backend)
-    return reshape_any(y, shape[:-1])
+    flat = flat_out(out, shape[:-1], (rows,), "argmax")
+    y = apply("argmax", reshape_any(x, (rows, shape[-1])), out=flat, backend=backend)
+    return reshape_any(y, shape[:-1]) if out is None else out
 
 
+@remembered
 def count_equal(a: Any, b: Any, *, backend: str | None = None) -> Any:
     """How many elements of two integer arrays of the same shape are equal: a float64 array of shape (1,)."""
     if shape_of(a) != shape_of(b):

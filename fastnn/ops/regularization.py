@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import checks
-from fastnn.ops.dispatch import apply, reshape_any, shape_of
+from fastnn.ops.dispatch import apply, remembered, reshape_any, shape_of
 from fastnn.program import Slot, Tensor
 
 
@@ -23,6 +23,7 @@ def _check(op: str, name: str, value: float | Slot) -> None:
     checks.interval(op, name, getattr(value, "value", value), 0, float("inf"), "left")
 
 
+@remembered
 def penalty(
     p: Any, g: Any = None, *, l1: float | Slot = 0.0, l2: float | Slot = 0.0, backend: str | None = None
 ) -> Any:
@@ -51,6 +52,7 @@ def penalty(
     return value.reshape(()) if isinstance(value, Tensor) else value
 
 
+@remembered
 def soft_threshold(
     p: Any, *, learning_rate: float | Slot = 0.01, l1: float = 0.0, backend: str | None = None
 ) -> None:
@@ -67,6 +69,7 @@ def soft_threshold(
     apply("soft_threshold", _flat("soft_threshold", "p", p), backend=backend, learning_rate=learning_rate, l1=l1)
 
 
+@remembered
 def max_norm(w: Any, max_norm: float = 1.0, *, backend: str | None = None) -> None:
     """Scale down every column of w whose Euclidean norm is larger than `max_norm` to that norm.
 
@@ -82,6 +85,7 @@ def max_norm(w: Any, max_norm: float = 1.0, *, backend: str | None = None) -> No
     apply("max_norm", w, backend=backend, max_norm=max_norm)
 
 
+@remembered
 def clip_by_value(g: Any, max_value: float = 1.0, *, backend: str | None = None) -> None:
     """Bring every element into [-max_value, max_value]; NaN stays.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import checks
-from fastnn.ops.dispatch import apply, reshape_any, shape_of
+from fastnn.ops.dispatch import apply, remembered, reshape_any, shape_of
 from fastnn.program import Tensor
 from fastnn.table import MAX_RANK
 
@@ -46,6 +46,7 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
+@remembered
 def transpose(x: Any, axes: Sequence[int] | None = None, *, backend: str | None = None) -> Any:
     """`x` with its axes permuted, by default reversed; a contiguous copy.
 
@@ -63,6 +64,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None, *, backend: str | None 
     return _copy(x, tuple(shape[a] for a in order), tuple(strides[a] for a in order), "transpose", backend)
 
 
+@remembered
 def broadcast_to(x: Any, shape: Sequence[int], *, backend: str | None = None) -> Any:
     """`x` repeated to `shape` by NumPy's broadcasting rules; a contiguous copy, or `x` if it has that shape.
 

@@ -40,7 +40,7 @@ def large(name: str, dtype: str) -> list[Case]:
     itemsize = 4 if dtype == "float32" else 8
     *_, dims = sizes(op)
     grow = 1
-    while compiled.threads_worth(op, dims, itemsize, max(TEAMS)) < max(TEAMS):
+    while compiled.threads_worth(compiled.work(op, dims, itemsize), max(TEAMS)) < max(TEAMS):
         grow += 2
         dims = {d: n * (grow if d in ("n", "b", "m", "o") else 1) for d, n in list(sizes(op))[-1].items()}
     found = []
