@@ -129,14 +129,16 @@ def _nonempty(op: Op, dims: dict[str, int]) -> None:
 def output(op: str, argument: Argument, array: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: Sequence) -> None:
     """Check an array that the op is to write into."""
     name = argument.name
-    if not isinstance(array, np.ndarray) and not is_device_array(array):
-        fail(DtypeError, op, name, "an array", type(array).__name__)
-    if tuple(array.shape) != shape:
-        fail(ShapeError, op, name, f"shape {shape}", tuple(array.shape))
-    if np.dtype(array.dtype) != dtype or not np.dtype(array.dtype).isnative:
-        fail(DtypeError, op, name, str(dtype), array.dtype)
+    if not (ready(array, dtype) and array.flags.writeable and array.shape == shape):
+        if not isinstance(array, np.ndarray) and not is_device_array(array):
+            fail(DtypeError, op, name, "an array", type(array).__name__)
+        if tuple(array.shape) != shape:
+            fail(ShapeError, op, name, f"shape {shape}", tuple(array.shape))
+        if np.dtype(array.dtype) != dtype or not np.dtype(array.dtype).isnative:
+            fail(DtypeError, op, name, str(dtype), array.dtype)
+        if isinstance(array, np.ndarray):
+            writable(op, name, array)
     if isinstance(array, np.ndarray):
-        writable(op, name, array)
         for other in inputs:
             if isinstance(other, np.ndarray) and np.may_share_memory(array, other):
                 fail(LayoutError, op, name, "memory that no input uses", "an array that overlaps an input")

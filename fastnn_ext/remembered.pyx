@@ -44,7 +44,7 @@ cdef enum:
     ABSENT = -1
 
 #: Kernel calls of the op that runs in Python in this thread or task.
-seen: ContextVar[list | None] = ContextVar("fastnn_seen", default=None)
+cdef object seen = ContextVar("fastnn_seen", default=None)
 
 
 cdef bint _put_value(Key *key, object value):
