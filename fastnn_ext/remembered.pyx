@@ -4,8 +4,8 @@ What Python makes of a call (sizes, a kernel, its parameters, the shapes of the 
 call: its arguments, of arrays only the dtype and the shape, and the backend in force. A call whose key is new runs in
 Python. If it came down to one kernel on the very memory of the arguments and of the results, its plan is kept, and a
 later call with the same key runs that kernel at once. What no key can say is looked at every time: whether the arrays
-to write can be written and lie apart from the others, and whether labels are class numbers. If not, the call runs in
-Python, which raises the error.
+to write can be written and lie apart from the others, whether labels are class numbers, and for a large call whether
+the plan was made for as many threads as there may be now. If not, the call runs in Python, which raises the error.
 """
 
 from contextvars import ContextVar
@@ -84,6 +84,7 @@ cdef class Plan:
     cdef Py_ssize_t sizes[SIZES]
     cdef double numbers[NUMBERS]
     cdef Py_ssize_t workspace
+    cdef int most  # threads that might be used when the plan was made, 0 where one is enough
     cdef bint small  # not worth releasing the GIL for
     cdef Py_ssize_t buffers
     cdef int sources[ARRAYS]  # number of an argument, ARRAYS + number of a result, or ABSENT
@@ -102,7 +103,7 @@ cdef class Plan:
 
     cdef bint learn(self, Key *key, object result, call) except -1:
         """Fill the plan with a call that has been made; False if it is none to remember."""
-        op, address, arrays, sizes, numbers, workspace, threads, small = call
+        op, address, arrays, sizes, numbers, workspace, threads, most, small = call
         cdef tuple results = result if type(result) is tuple else () if result is None else (result,)
         cdef Py_ssize_t i
         cdef int source
@@ -118,7 +119,7 @@ cdef class Plan:
             self.sizes[i] = sizes[i]
         for i in range(len(numbers)):
             self.numbers[i] = numbers[i]
-        self.workspace, self.small, self.buffers = workspace, small, len(arrays)
+        self.workspace, self.most, self.small, self.buffers = workspace, most, small, len(arrays)
         self.results, self.single = len(results), type(result) is not tuple
         self.updates, self.labels = bool(op.updates), ABSENT
         for i in range(ARRAYS + RESULTS):
@@ -188,12 +189,14 @@ cdef class Plan:
                 return ARRAYS + j
         return ABSENT
 
-    cdef bint fits(self, const Key *key) noexcept:
-        """Whether the arguments are in order in what their key does not say."""
+    cdef bint fits(self, const Key *key, object threads) except -1:
+        """Whether all is in order that the key does not say."""
         cdef Py_ssize_t i, j
         cdef const Array *a
         cdef const Array *b
         cdef const long long *labels
+        if self.most and threads() != self.most:
+            return False
         if self.labels != ABSENT:
             a = &key.array[self.labels]
             labels = <const long long *> a.data
@@ -214,13 +217,13 @@ cdef class Plan:
                     return False
         return True
 
-    cdef object run(self, const Key *key, object threads):
+    cdef object run(self, const Key *key):
         """Run the kernel on the arguments of a key that fits; returns what the op returns."""
         cdef void *buffers[ARRAYS + 1]
         cdef Instruction one = self.instruction
         cdef char *scratch = NULL
         cdef Py_ssize_t i
-        cdef int source, team = 1 if one.threads == 1 else threads()
+        cdef int source
         cdef list results = []
         for i in range(self.results):
             results.append(
@@ -246,7 +249,7 @@ cdef class Plan:
             execute(&one, 1, 1)
         else:
             with nogil:
-                execute(&one, 1, team)
+                execute(&one, 1, <int> one.threads)
         if scratch != NULL:
             give_back(scratch)
         if self.single:
@@ -256,7 +259,7 @@ cdef class Plan:
 
 def report(*call) -> None:
     """Tell the op that runs in Python, if any, which kernel it called: (op, address, arrays, sizes, numbers, bytes of
-    workspace, threads worth using, whether it is too little work to release the GIL for)."""
+    workspace, threads used, threads that might be or 0, whether it is too little work to release the GIL for)."""
     calls = seen.get()
     if calls is not None:
         calls.append(call)
@@ -311,8 +314,8 @@ cdef class Remembered:
         around = get_value(seen)
         if around is not None:  # whoever calls this op from within makes more of it than one kernel
             around.append(None)
-        if plan is not None and plan.fits(&key):
-            return plan.run(&key, self.threads)
+        if plan is not None and plan.fits(&key, self.threads):
+            return plan.run(&key)
         calls = []
         token = seen.set(calls)
         try:

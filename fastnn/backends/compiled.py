@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 GRAIN = 2_000_000
 #: Work that is done, a few microseconds, before another thread of Python's is let in: asking costs as much.
 SMALL = 20_000
-_CPUS = os.cpu_count() or 1
 
 
 def work(op: Op, dims: dict[str, int], itemsize: int) -> float:
@@ -33,11 +32,6 @@ def work(op: Op, dims: dict[str, int], itemsize: int) -> float:
 def threads_worth(work: float, most: int) -> int:
     """Threads, at most `most`, that so much work is worth."""
     return max(1, min(most, int(work // GRAIN)))
-
-
-def _most_threads() -> int:
-    """Threads that a workspace is made for: more will not be used by what is kept, whatever is set later."""
-    return max(get_num_threads(), _CPUS)
 
 
 class CompiledBackend(HostBackend):
@@ -74,11 +68,12 @@ class CompiledBackend(HostBackend):
         sizes, numbers = tuple(dims[d] for d in op.dims), tuple(op.encode(params))
         address = self.address(op.name, checks.FLOATING[dtype])
         amount = work(op, dims, dtype.itemsize)
-        worth = threads_worth(amount, _most_threads())
-        scratch = self.workspace(op.name, dims, params, dtype.itemsize, worth)
-        threads = min(worth, get_num_threads())
+        most = get_num_threads()
+        threads = threads_worth(amount, most)
+        scratch = self.workspace(op.name, dims, params, dtype.itemsize, threads)
         executor.call(address, tuple(arrays), sizes, numbers, op.phases, scratch, threads)
-        remembered.report(op, address, arrays, sizes, numbers, scratch, worth, amount < SMALL)
+        shared = threads_worth(amount, 2) > 1
+        remembered.report(op, address, arrays, sizes, numbers, scratch, threads, shared and most, amount < SMALL)
 
     def compile(self, program: Program) -> CompiledReplay:
         return CompiledReplay(self, program)
@@ -88,7 +83,8 @@ class CompiledReplay:
     """A program as an array of C structs."""
 
     def __init__(self, backend: CompiledBackend, program: Program) -> None:
-        most = _most_threads()
+        # The workspace is made for this many threads; more will not be used, whatever is set later.
+        most = max(get_num_threads(), os.cpu_count() or 1)
         arrays = lay_out(program, backend)
         needs = []
         for call in program.calls:

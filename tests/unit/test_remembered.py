@@ -15,6 +15,7 @@ import fastnn as fn
 from fastnn import backends, ops
 from fastnn.backends.compiled import CompiledBackend
 from fastnn.threadcount import get_num_threads
+from fastnn_ext import executor
 from fastnn_ext.remembered import Remembered
 
 F4, I8 = np.float32, np.int64
@@ -201,10 +202,26 @@ def test_threads_set_later(backend, known_only):
     a, b = numbers(400, 400), numbers(400, 400, seed=1)
     with fn.threads(1):
         want = ops.matmul(a, b)
-    with known_only():
-        for n in (2, 1, 7):
-            with fn.threads(n):
+    for n in (2, 1, 7):
+        with fn.threads(n):
+            assert ops.matmul(a, b).tobytes() == want.tobytes()
+            with known_only():
                 assert ops.matmul(a, b).tobytes() == want.tobytes()
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_plan_is_of_its_number_of_threads(backend, monkeypatch):
+    """More threads than a plan was made for are used from the next call on."""
+    used = []
+    real = executor.call
+    monkeypatch.setattr(executor, "call", lambda *call: (used.append(call[-1]), real(*call)))
+    monkeypatch.setattr(executor, "max_threads", lambda: 64)
+    a = numbers(410, 400)
+    b = a.copy()
+    for n in (1, 1, 3, 3, 1):
+        with fn.threads(n):
+            ops.matmul(a, b, transpose_b=True)
+    assert used == [1, 3, 1]
 
 
 @pytest.mark.usefixtures("compiled")
@@ -232,14 +249,14 @@ def test_many_threads_at_once(backend):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 @pytest.mark.usefixtures("compiled")
-def test_fork(backend, known_only):
-    a = numbers(400, 400)
-    want = ops.matmul(a, a.T.copy())
-    with known_only():
-        child = os.fork()
-        if child == 0:
-            os._exit(ops.matmul(a, a.T.copy()).tobytes() != want.tobytes())
-        assert os.waitpid(child, 0)[1] == 0
+def test_fork(backend):
+    small, large = numbers(5, 5), numbers(400, 400)
+    want = [ops.softmax(x).tobytes() + ops.matmul(x, x.T.copy()).tobytes() for x in (small, large)]
+    child = os.fork()
+    if child == 0:
+        got = [ops.softmax(x).tobytes() + ops.matmul(x, x.T.copy()).tobytes() for x in (small, large)]
+        os._exit(got != want)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_number_of_plans():
