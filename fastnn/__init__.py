@@ -12,6 +12,7 @@ _NAMES = {
     "fastnn.autodiff": ("check_gradients", "custom_gradient", "grad", "trace", "value_and_grad"),
     "fastnn.backends": ("available_backends", "to_device", "to_host", "use_backend"),
     "fastnn.threadcount": ("get_num_threads", "set_num_threads", "threads"),
+    "fastnn.precision": ("get_matmul_precision", "matmul_precision", "set_matmul_precision"),
     "fastnn.program": ("Program", "Tensor"),
     "fastnn.checks": ("DataError", "DtypeError", "LayoutError", "ShapeError", "UnsupportedOp"),
     "fastnn.model": ("Sequential",),

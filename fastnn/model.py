@@ -28,7 +28,9 @@ from fastnn import (
 from fastnn.frozen import RESULT, Frozen
 from fastnn.metrics import REGISTRY as METRICS
 from fastnn.metrics import Metric
+from fastnn.precision import get_matmul_precision, matmul_precision
 from fastnn.program import Program, Slot
+from fastnn.table import PRECISIONS
 
 #: Parameters begin at multiples of this many elements in the flat array that holds them all (64 bytes of float32).
 ALIGNMENT = 16
@@ -93,6 +95,7 @@ class Sequential:
         self.clip_each_norm: float | None = None
         self.clip_value: float | None = None
         self.gradient_norm = False
+        self.precision: str | None = None
         self.input_shape: tuple[int, ...] | None = None
         self.epochs_done = 0
         self.stop_training = False
@@ -172,6 +175,7 @@ class Sequential:
         clip_each_norm: float | None = None,
         clip_value: float | None = None,
         gradient_norm: bool = False,
+        precision: str | None = None,
     ) -> None:
         """Choose how to train.
 
@@ -195,6 +199,9 @@ class Sequential:
             norm, then the common one.
         gradient_norm : bool
             Report the gradients' common norm before clipping, the mean over batches, in training.
+        precision : {"float32", "bf16x3", "bf16"}, optional
+            How precise the model's float32 matrix products have to be, in training and in prediction; by default as
+            `fastnn.set_matmul_precision` and `fastnn.matmul_precision` say at the time of each call.
 
         Raises
         ------
@@ -205,13 +212,15 @@ class Sequential:
         for name, clip in clips.items():
             if clip is not None:
                 checks.interval("compile", name, clip, 0, float("inf"), "neither")
+        if precision is not None:
+            checks.option("compile", "precision", precision, PRECISIONS)
         optimizer = optimizers.REGISTRY.get(optimizer)
         loss = losses.REGISTRY.get(autodiff.custom_gradient(*loss) if isinstance(loss, tuple) else loss)
         given = [metrics] if isinstance(metrics, (str, Metric)) else metrics or ()
         metrics = [METRICS.get(m) for m in given]
         self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
         self.clip_norm, self.clip_each_norm, self.clip_value = clip_norm, clip_each_norm, clip_value
-        self.gradient_norm = bool(gradient_norm)
+        self.gradient_norm, self.precision = bool(gradient_norm), precision
         self._start_anew()
 
     def _compiled(self) -> tuple[optimizers.Optimizer, losses.Loss]:
@@ -222,11 +231,14 @@ class Sequential:
     # --- programs ----------------------------------------------------------------------------------------
 
     def _program(self, key: tuple[Any, ...], record: Callable[[Program], None]) -> Program:
-        """The program for a key, recorded at first use."""
+        """The program for a key and the precision of matrix products, recorded at first use."""
+        precision = self.precision or get_matmul_precision()
+        key = (*key, precision)
         program = self._programs.get(key)
         if program is None:
             program = Program(self.backend.name)
-            record(program)
+            with matmul_precision(precision):
+                record(program)
             self._programs[key] = program
             if len(self._programs) > MOST_PROGRAMS:
                 self._programs.popitem(last=False)

@@ -7,6 +7,7 @@ calls that compute the gradients by its inputs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -109,18 +110,19 @@ def _column_sum(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
 
 
 def _matmul(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
-    """For y = a b: da = dy b', db = a' dy; transposed where a or b was stored transposed."""
+    """For y = a b: da = dy b', db = a' dy; transposed where a or b was stored transposed. As precise as y."""
     a, b = call.inputs
     ta, tb = call.params["transpose_a"], call.params["transpose_b"]
+    matmul = partial(ops.matmul, precision=call.params["precision"])
     da = db = None
     if needs[0] and not ta:
-        da = ops.matmul(dy, b, transpose_b=not tb)
+        da = matmul(dy, b, transpose_b=not tb)
     elif needs[0]:
-        da = ops.matmul(b, dy, transpose_a=tb, transpose_b=True)
+        da = matmul(b, dy, transpose_a=tb, transpose_b=True)
     if needs[1] and not tb:
-        db = ops.matmul(a, dy, transpose_a=not ta)
+        db = matmul(a, dy, transpose_a=not ta)
     elif needs[1]:
-        db = ops.matmul(dy, a, transpose_a=True, transpose_b=ta)
+        db = matmul(dy, a, transpose_a=True, transpose_b=ta)
     return da, db
 
 

@@ -110,6 +110,7 @@ def _described(model: Sequential) -> dict[str, Any]:
             "clip_each_norm": model.clip_each_norm,
             "clip_value": model.clip_value,
             "gradient_norm": model.gradient_norm,
+            "precision": model.precision,
         }
     return config
 

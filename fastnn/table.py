@@ -14,7 +14,7 @@ Signatures read like NumPy's gufunc signatures with argument names:
 - ``~flag`` marks a matrix that is stored transposed when the parameter ``flag`` is true.
 
 Parameters travel to compiled kernels as float64 numbers, in the row's order: a bool as 0 or 1, an activation
-as its index in `ACTIVATIONS`, a tuple as one number per element.
+as its index in `ACTIVATIONS`, a precision as its index in `PRECISIONS`, a tuple as one number per element.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ SAVED = {
 }  # fmt: skip
 #: Default ``alpha`` of the activations that have one.
 ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
+#: How precise float32 matrix products have to be; their order is the code that kernels receive.
+PRECISIONS = ("float32", "bf16x3", "bf16")
 #: Largest number of dimensions of an array in a strided copy.
 MAX_RANK = 8
 DTYPES = ("float32", "float64")
@@ -133,12 +135,12 @@ class Op:
         return total
 
     def encode(self, params: dict) -> list[float]:
-        """Parameters as the float64 numbers that compiled kernels receive."""
+        """Parameters as the float64 numbers that compiled kernels receive; those missing take the row's defaults."""
         numbers: list[float] = []
-        for name in self.params:
-            value = params[name]
+        for name, default in self.params.items():
+            value = params.get(name, default)
             if isinstance(value, str):
-                numbers.append(float(ACTIVATIONS.index(value)))
+                numbers.append(_CODES[value])
             elif isinstance(value, tuple):
                 numbers.extend(float(v) for v in value)
             else:
@@ -146,6 +148,7 @@ class Op:
         return numbers
 
 
+_CODES = {name: float(i) for names in (ACTIVATIONS, PRECISIONS) for i, name in enumerate(names)}
 _ARGUMENT = re.compile(r"(\w+)\(([\w,]*)\)([?!]*)(?::(int))?(?:~(\w+))?")
 
 
@@ -208,17 +211,19 @@ def _rows() -> list[Op]:
         # Matrix products.
         Op(
             "matmul", "matmul", "a(m,k)~transpose_a, b(k,n)~transpose_b -> y(m,n)",
-            {"transpose_a": False, "transpose_b": False, "accumulate": False}, _SUM, flops="2*m*n*k", phases=2,
+            {"transpose_a": False, "transpose_b": False, "accumulate": False, "precision": "float32"},
+            _SUM, flops="2*m*n*k", phases=2,
         ),
         Op("bias_add", "matmul", "x(b,o), bias(o) -> y(b,o)", tolerance=_EXACT, flops="b*o"),
         Op(
             "dense", "matmul", "x(b,i), w(i,o), bias(o)? -> y(b,o), pre(b,o)?",
-            {"activation": "linear", "alpha": 0.0}, _SUM, flops="2*b*i*o", phases=2,
+            {"activation": "linear", "alpha": 0.0, "precision": "float32"}, _SUM, flops="2*b*i*o", phases=2,
         ),
         Op(
             "dense_backward", "matmul",
             "dy(b,o), x(b,i), w(i,o), saved(b,o)? -> dx(b,i)?, dw(i,o), dbias(o)?",
-            {"activation": "linear", "alpha": 0.0}, _SUM, flops="4*b*i*o", differentiable=False, phases=3,
+            {"activation": "linear", "alpha": 0.0, "precision": "float32"},
+            _SUM, flops="4*b*i*o", differentiable=False, phases=3,
         ),
         # Row-wise activations.
         Op("softmax", "activations", "x(o,r) -> y(o,r)", tolerance=Tolerance(8), flops="25*o*r"),

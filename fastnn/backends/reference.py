@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.backends.host import HostBackend, lay_out
+from fastnn.backends.split_products import fits, split_product
 from fastnn.table import DTYPES, Op
 
 if TYPE_CHECKING:
@@ -308,17 +309,24 @@ def log_softmax_backward(dy, y, dx):
 # --- matrix products -------------------------------------------------------------------------------------
 
 
-def matmul(a, b, y, *, transpose_a, transpose_b, accumulate):
-    product = (a.T if transpose_a else a) @ (b.T if transpose_b else b)
-    y[...] = y + product if accumulate else product
+def _matrix_product(a, b, precision, start=None):
+    """a b, added to `start` where it is given; float32 numbers as the sum of few bfloat16 parts where that may be."""
+    if precision != "float32" and a.dtype == np.float32 and fits(a, b, precision):
+        return split_product(a, b, precision, start)
+    return a @ b if start is None else start + a @ b
+
+
+def matmul(a, b, y, *, transpose_a, transpose_b, accumulate, precision):
+    a, b = a.T if transpose_a else a, b.T if transpose_b else b
+    y[...] = _matrix_product(a, b, precision, y if accumulate else None)
 
 
 def bias_add(x, bias, y):
     np.add(x, bias, out=y)
 
 
-def dense(x, w, bias, y, pre, *, activation, alpha):
-    z = x @ w
+def dense(x, w, bias, y, pre, *, activation, alpha, precision):
+    z = _matrix_product(x, w, precision)
     if bias is not None:
         z = z + bias
     if pre is not None:
@@ -326,17 +334,17 @@ def dense(x, w, bias, y, pre, *, activation, alpha):
     KERNELS[activation](z, y, **_alpha(activation, alpha))
 
 
-def dense_backward(dy, x, w, saved, dx, dw, dbias, *, activation, alpha):
+def dense_backward(dy, x, w, saved, dx, dw, dbias, *, activation, alpha, precision):
     """`saved` is y or pre, whichever the activation's gradient is computed from; absent when linear."""
     dz = dy
     if saved is not None:
         dz = np.empty_like(dy)
         KERNELS[f"{activation}_backward"](dy, saved, dz, **_alpha(activation, alpha))
-    dw[...] = x.T @ dz
+    dw[...] = _matrix_product(x.T, dz, precision)
     if dbias is not None:
         column_sum(dz, dbias)
     if dx is not None:
-        dx[...] = dz @ w.T
+        dx[...] = _matrix_product(dz, w.T, precision)
 
 
 def _alpha(activation, alpha):

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastnn import checks
 from fastnn.ops.dispatch import apply, flat_out, remembered, reshape_any, shape_of
+from fastnn.precision import resolved
 from fastnn.program import Tensor
 from fastnn.table import ACTIVATIONS, ALPHA, SAVED
 
@@ -19,6 +20,7 @@ def matmul(
     transpose_a: bool = False,
     transpose_b: bool = False,
     accumulate: bool = False,
+    precision: str | None = None,
     out: Any = None,
     backend: str | None = None,
 ) -> Any:
@@ -30,6 +32,8 @@ def matmul(
     b : array_like of shape (k, n), or (n, k) with `transpose_b`, or (k,)
     accumulate : bool
         Add the product to `out`, which must then be given.
+    precision : {"float32", "bf16x3", "bf16"}, optional
+        How precise float32 has to be; by default as `set_matmul_precision` and `matmul_precision` say.
     out : array of shape (m, n), optional
 
     Returns
@@ -67,6 +71,7 @@ def matmul(
         transpose_a=bool(transpose_a),
         transpose_b=bool(transpose_b),
         accumulate=bool(accumulate),
+        precision=resolved("matmul", precision),
     )
     return reshape_any(y, tuple(result)) if out is None else out
 
@@ -90,6 +95,7 @@ def dense(
     *,
     activation: str = "linear",
     alpha: float | None = None,
+    precision: str | None = None,
     out: Any = None,
     backend: str | None = None,
 ) -> Any:
@@ -105,6 +111,8 @@ def dense(
         selu, softsign, hard_sigmoid, hard_swish, mish.
     alpha : float, optional
         Parameter of leaky_relu (0.01) or elu (1.0), not negative.
+    precision : {"float32", "bf16x3", "bf16"}, optional
+        As for `matmul`.
     out : array of shape (..., o), optional
     """
     checks.option("dense", "activation", activation, ACTIVATIONS)
@@ -123,6 +131,7 @@ def dense(
         backend=backend,
         activation=activation,
         alpha=alpha,
+        precision=resolved("dense", precision),
         want=("pre",) if _record_pre(x, w, b, activation) else (),
     )
     y = y[0] if isinstance(y, tuple) else y
@@ -138,6 +147,7 @@ def dense_backward(
     *,
     activation: str = "linear",
     alpha: float | None = None,
+    precision: str | None = None,
     backend: str | None = None,
 ) -> tuple[Any, Any, Any]:
     """Gradients of `dense` by x, w and b.
@@ -150,6 +160,8 @@ def dense_backward(
     saved : array_like of shape (b, o), optional
         The output, or for gelu, gelu_tanh, silu, softsign, hard_swish and mish what went into the activation; not
         needed for linear.
+    precision : {"float32", "bf16x3", "bf16"}, optional
+        As for `matmul`.
 
     Returns
     -------
@@ -160,7 +172,16 @@ def dense_backward(
         checks.fail(checks.ShapeError, "dense_backward", "saved", "an array of shape (b, o)", None)
     alpha = ALPHA.get(activation, 0.0) if alpha is None else alpha
     return apply(
-        "dense_backward", dy, x, w, saved, activation=activation, alpha=alpha, want=("dx", "dbias"), backend=backend
+        "dense_backward",
+        dy,
+        x,
+        w,
+        saved,
+        activation=activation,
+        alpha=alpha,
+        precision=resolved("dense_backward", precision),
+        want=("dx", "dbias"),
+        backend=backend,
     )
 
 

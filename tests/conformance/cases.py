@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn import checks
 from fastnn.backends import reference
-from fastnn.table import ACTIVATIONS, ALPHA, MAX_RANK, SAVED, TABLE, Argument, Op
+from fastnn.table import ACTIVATIONS, ALPHA, MAX_RANK, PRECISIONS, SAVED, TABLE, Argument, Op
 
 #: Sizes by the number of dimensions: zero, one, prime, around vectors and tiles, and beyond a chunk of 4,096.
 SIZES = {
@@ -119,7 +119,8 @@ def parameters(op: Op, dims: dict[str, int]) -> list[dict]:
         views = (copy_params(shape, **view) for shape, view in COPIES if prod(shape) == dims["n"])
         return [v for v in views if prod(v["shape"]) == dims["m"]]
     choices = {k: (False, True) for k, v in op.params.items() if isinstance(v, bool)}
-    choices |= {k: ACTIVATIONS for k, v in op.params.items() if isinstance(v, str)}
+    choices |= {k: ACTIVATIONS for k in op.params if k == "activation"}
+    choices |= {k: PRECISIONS[:1] for k in op.params if k == "precision"}
     numbers = [k for k in op.params if k not in choices]
     count = max((len(VALUES[k]) for k in numbers), default=0)
     settings = [{k: op.params[k] for k in numbers}]

@@ -18,7 +18,7 @@ LAYERS = (
     ("fastnn.checks", "fastnn.threadcount"),
     ("fastnn.backends",),
     ("fastnn.program", "fastnn.drawing", "fastnn.nodes", "fastnn.ops", "fastnn.autodiff", "fastnn.rules",
-     "fastnn.config"),
+     "fastnn.config", "fastnn.precision"),
     (
         "fastnn.callbacks", "fastnn.constraints", "fastnn.csv_table", "fastnn.data", "fastnn.datasets",
         "fastnn.initializers", "fastnn.layers", "fastnn.loss", "fastnn.losses", "fastnn.metrics", "fastnn.optimizers",

@@ -8,7 +8,7 @@ import pytest
 
 from fastnn import autodiff, backends, ops
 from fastnn.backends import reference
-from fastnn.table import ACTIVATIONS, ALPHA, DTYPES, MAX_RANK, SAVED, TABLE, Op, Tolerance
+from fastnn.table import ACTIVATIONS, ALPHA, DTYPES, MAX_RANK, PRECISIONS, SAVED, TABLE, Op, Tolerance
 
 #: Ops that other ops are made of: reached through the names on the right.
 INTERNAL = {
@@ -90,9 +90,11 @@ def test_encode(op):
 
 def test_encode_order():
     row = TABLE["dense"]
-    assert row.encode({"alpha": 0.5, "activation": "gelu"}) == [ACTIVATIONS.index("gelu"), 0.5]
+    assert row.encode({"alpha": 0.5, "activation": "gelu"}) == [ACTIVATIONS.index("gelu"), 0.5, 0.0]
     row = TABLE["matmul"]
-    assert row.encode({"transpose_a": True, "accumulate": False, "transpose_b": True}) == [1.0, 1.0, 0.0]
+    given = {"transpose_a": True, "accumulate": False, "transpose_b": True}
+    assert row.encode(given) == [1.0, 1.0, 0.0, 0.0]
+    assert row.encode({**given, "precision": "bf16"}) == [1.0, 1.0, 0.0, PRECISIONS.index("bf16")]
     numbers = TABLE["copy"].encode(TABLE["copy"].params)
     assert numbers == [1.0] * MAX_RANK + [0.0] * MAX_RANK
 

@@ -22,7 +22,7 @@ from fastnn.kernels.numba_cpu.reductions import column_sum
 
 
 @kernel
-def matmul(a, b, y, workspace, transpose_a, transpose_b, accumulate, phase, part, parts):
+def matmul(a, b, y, workspace, transpose_a, transpose_b, accumulate, precision, phase, part, parts):
     """a (m,k), b (k,n) -> y (m,n); a and b stored transposed on request, y added to on request."""
     m, n = y.shape
     k = a.shape[0] if transpose_a else a.shape[1]
@@ -46,7 +46,7 @@ def bias_add(x, bias, y, part, parts):
 
 
 @kernel
-def dense(x, w, bias, y, pre, workspace, activation, alpha, phase, part, parts):
+def dense(x, w, bias, y, pre, workspace, activation, alpha, precision, phase, part, parts):
     """x (b,i), w (i,o), bias (o)? -> y (b,o), pre (b,o)?; bias and activation while a block of y is in the cache."""
     m, n = y.shape
     k = x.shape[1]
@@ -77,7 +77,7 @@ def dense(x, w, bias, y, pre, workspace, activation, alpha, phase, part, parts):
 
 
 @kernel
-def dense_backward(dy, x, w, saved, dx, dw, dbias, workspace, activation, alpha, phase, part, parts):
+def dense_backward(dy, x, w, saved, dx, dw, dbias, workspace, activation, alpha, precision, phase, part, parts):
     """dy (b,o), x (b,i), w (i,o), saved (b,o)? -> dx (b,i)?, dw (i,o), dbias (o)?
 
     dz = dy * activation'(saved); dw = x' dz; dbias = column sums of dz; dx = dz w'.

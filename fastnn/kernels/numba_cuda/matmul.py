@@ -114,8 +114,9 @@ def bias_add(x, bias, y):
 def launch_product(
     launch: Callable, a: Any, b: Any, y: Any, bias: Any = None, pre: Any = None, *, transpose_a: bool = False,
     transpose_b: bool = False, accumulate: bool = False, activation: str = "linear", alpha: float = 0.0,
+    precision: str = "float32",
 ) -> None:  # fmt: skip
-    """Queue a product; its arguments are the kernel's."""
+    """Queue a product; its arguments are the kernel's, but for the precision, of which there is one."""
     m, n = y.shape
     dtype = y.dtype
     bias = shim.absent(dtype.name, 1) if bias is None else bias
