@@ -2,7 +2,8 @@
 
 Kernel sources are translated by Cython once, and the C file is compiled into one module per instruction set
 (`fastnn_ext._baseline`, `fastnn_ext._avx2`, `fastnn_ext._avx512`), of which `fastnn_ext/__init__.py` chooses one at
-import. Those in COMMON are compiled once.
+import. `fastnn_ext._amx` has matrix products alone, and is left out where the compiler does not know AMX. Those in
+COMMON are compiled once.
 
 Environment variables: FASTNN_OPENMP=0 builds without OpenMP; FASTNN_SANITIZE=1 adds the address and
 undefined-behaviour sanitizers.
@@ -38,13 +39,20 @@ if X86:
         ],
     }  # fmt: skip
 
+#: Compiled for the AMX unit too, on top of AVX-512, where the compiler knows all of its flags.
+AMX_FAMILIES = ("matmul",)
+AMX = ["-mamx-tile", "-mamx-bf16"]
+AMX_HEADERS = ("fastnn_ext/amx.h", "fastnn_ext/amx_tiles.h")
+if X86:
+    INSTRUCTION_SETS["amx"] = INSTRUCTION_SETS["avx512"] + AMX
+
 # No -ffast-math: NaN, infinities and subnormals keep their meaning. Contraction to FMA, if-conversion across
 # comparisons (no trapping) and calls without errno are what vectorising the formulas needs. Two of gcc's passes
 # are off: one turns copies of 64 elements into memcpy through the stack, one clamps into jumps (tanh: 27% slower).
 COMPILE = [
     "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-strict-aliasing", "-fvisibility=hidden",
     "-fno-tree-loop-distribute-patterns", "-fno-thread-jumps",
-    "-Wno-unused-function", "-Wno-unknown-pragmas",
+    "-Wno-unused-function", "-Wno-unknown-pragmas", "-Wno-psabi",
 ]  # fmt: skip
 # Every cdef inline function is inlined, whatever its size: constant arguments then choose a specialised loop.
 MACROS = [
@@ -68,6 +76,8 @@ class BuildExt(build_ext):
 
     def build_extensions(self) -> None:
         openmp = os.environ.get("FASTNN_OPENMP", "1") != "0" and self._compiles("-fopenmp")
+        if not all(map(self._compiles, AMX)):
+            self.extensions = [e for e in self.extensions if not e.name.startswith("fastnn_ext._amx.")]
         for extension in self.extensions:
             extension.extra_compile_args = [a for a in extension.extra_compile_args if self._compiles(a)]
             if openmp and extension.name == "fastnn_ext.executor":
@@ -117,6 +127,8 @@ def extensions() -> list[Extension]:
             result.append(Extension(extension.name, extension.sources, extra_compile_args=[*COMPILE], **options))
             continue
         for isa, flags in INSTRUCTION_SETS.items():
+            if isa == "amx" and name not in AMX_FAMILIES:
+                continue
             source = folder / isa / f"{name}.c"
             source.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(extension.sources[0], source)
@@ -125,7 +137,7 @@ def extensions() -> list[Extension]:
                     f"fastnn_ext._{isa}.{name}",
                     [str(source)],
                     extra_compile_args=COMPILE + flags,
-                    depends=["fastnn_ext/simd.h"],
+                    depends=["fastnn_ext/simd.h", *(AMX_HEADERS if name in AMX_FAMILIES else ())],
                     **options,
                 )
             )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import __version__, backends
+from fastnn.precision import get_matmul_precision
 from fastnn.threadcount import get_num_threads
 
 
@@ -28,8 +29,9 @@ def config_report() -> dict[str, Any]:
     Returns
     -------
     dict
-        version, python, numpy, cpu; isa (in use) and isas_available; threads; openmp (a description, or None for a
-        serial build); backends: for each name None if it can be used, else why not and what would provide it.
+        version, python, numpy, cpu; isa (in use) and isas_available; matmul_precision (the policy); threads; openmp
+        (a description, or None for a serial build); backends: for each name None if it can be used, else why not and
+        what would provide it.
     """
     import fastnn_ext
     from fastnn_ext import executor
@@ -42,6 +44,7 @@ def config_report() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "isa": fastnn_ext.ISA,
         "isas_available": list(fastnn_ext.ISAS),
+        "matmul_precision": get_matmul_precision(),
         "threads": get_num_threads(),
         "openmp": f"OpenMP {version // 100}-{version % 100:02d}" if version else None,
         "backends": {name: backends.missing(name) for name in backends.MODULES},
@@ -51,6 +54,7 @@ def config_report() -> dict[str, Any]:
 def show_config() -> None:
     """Print what is running: versions, the CPU, threads, and which backends are available or what provides them."""
     report = config_report()
+    through = "through the AMX unit where that pays" if report["isa"] == "amx" else "computed in float32"
     print_aligned(
         {
             "fastnn": report["version"],
@@ -58,6 +62,7 @@ def show_config() -> None:
             "NumPy": report["numpy"],
             "CPU": report["cpu"],
             "ISA": f"{report['isa']} (available: {', '.join(report['isas_available'])})",
+            "matmul": f"{report['matmul_precision']}, {through}",
             "threads": report["threads"],
             "OpenMP": report["openmp"] or "none: built without it, one thread computes",
         }

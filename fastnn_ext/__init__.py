@@ -47,18 +47,34 @@ FAMILIES = (
 ISAS = tuple(isa for isa in cpu.supported() if find_spec(f"fastnn_ext._{isa}.matmul"))
 
 
+def _amx_works() -> bool:
+    """Whether the AMX unit may be used, and multiplies matrices as the kernel for FMA does."""
+    if ISAS[-1] != "avx512" or not find_spec("fastnn_ext._amx.matmul") or not cpu.request_amx():
+        return False
+    agree: bool = import_module("fastnn_ext.amx_check").agree(
+        *(import_module(f"fastnn_ext.{folder}.matmul") for folder in ("_amx", "_avx512"))
+    )
+    return agree
+
+
 def _choose() -> str:
-    known = ("baseline", "avx2", "avx512")
+    """The instruction set to use. The AMX unit is asked for only if nothing lower is wanted."""
+    global ISAS
+    known = ("baseline", "avx2", "avx512", "amx")
     wanted = os.environ.get("FASTNN_ISA") or known[-1]
     if wanted not in known:
         raise ValueError(f"FASTNN_ISA: expected one of {', '.join(known)}, got {wanted!r}")
+    if wanted == "amx" and _amx_works():
+        ISAS += ("amx",)
     return [isa for isa in ISAS if known.index(isa) <= known.index(wanted)][-1]
 
 
 #: The instruction set in use.
 ISA = _choose()
+#: The one of all that is not matrix products: the AMX unit has nothing else to offer.
+VECTOR_ISA = "avx512" if ISA == "amx" else ISA
 
 for _family in FAMILIES:
-    _module = import_module(f"fastnn_ext._{ISA}.{_family}")
+    _module = import_module(f"fastnn_ext._{ISA if _family == 'matmul' else VECTOR_ISA}.{_family}")
     sys.modules[f"fastnn_ext.{_family}"] = _module
     globals()[_family] = _module

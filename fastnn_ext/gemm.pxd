@@ -43,6 +43,9 @@ cdef struct Product:
     bint accumulate
     void *panels             # workspace: packed B, ceil(n / TILE_COLS) panels of k x TILE_COLS
     void *block              # workspace: one packed block of A per thread
+    bint by_columns          # share columns among threads, of which each packs the panels that it reads
+    int precision            # code of the policy, see table.py
+    void *split              # workspace of amx.pxd, for float32; NULL otherwise
 
 
 cdef inline Py_ssize_t tile_cols(const floating *tag) noexcept nogil:

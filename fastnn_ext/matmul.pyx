@@ -4,6 +4,9 @@ from cython cimport floating
 from libc.string cimport memcpy
 
 from fastnn_ext.activations cimport activate, activate_backward
+from fastnn_ext.amx cimport (
+    FASTNN_AMX, FASTNN_UNIT, SPLIT_ROWS, fits, multiply_split, split, split_bytes, splits, units,
+)
 from fastnn_ext.gemm cimport (
     DEPTH, PACK_COLS, TILE_ROWS, TILES_PER_BLOCK, VECTOR_BYTES, Product, pack_a, pack_all, pack_b, tile_cols, tile_of,
     vector, vf32, vf64,
@@ -129,7 +132,7 @@ cdef void multiply(
     cdef bint packed = p.n > PACK_COLS
     cdef floating *block = <floating *> p.block + part * block_rows * DEPTH
     cdef const floating *a
-    if tiles >= panels:
+    if tiles >= panels and not p.by_columns:
         row0 = min(tiles * part // parts * TILE_ROWS, p.m)
         row1 = min(tiles * (part + 1) // parts * TILE_ROWS, p.m)
     else:
@@ -154,6 +157,37 @@ cdef void multiply(
                 finish(p, e, first_row, rows, panel0 * width, col1 - panel0 * width, tag)
 
 
+cdef void prepare(const Product *p, Py_ssize_t part, Py_ssize_t parts, floating *tag) noexcept nogil:
+    """This part of what comes before multiplication: B packed, or both operands split."""
+    if floating is float and splits(p):
+        split(p, part, parts)
+    else:
+        pack_b(p, part, parts, tag)
+
+
+cdef void compute(Product *p, const Epilogue *e, Py_ssize_t part, Py_ssize_t parts, floating *tag) noexcept nogil:
+    """This part of the product, from what `prepare` has made. Operands that parts cannot hold are packed here."""
+    cdef Py_ssize_t row0 = 0, row1 = p.m, col0 = 0, col1 = p.n, number, row, last
+    if floating is float and splits(p):
+        if fits(p):
+            if units(p.m) >= units(p.n):
+                row0 = first(p.m, FASTNN_UNIT, part, parts)
+                row1 = first(p.m, FASTNN_UNIT, part + 1, parts)
+            else:
+                col0 = first(p.n, FASTNN_UNIT, part, parts)
+                col1 = first(p.n, FASTNN_UNIT, part + 1, parts)
+            for number in range((row1 - row0 + SPLIT_ROWS - 1) // SPLIT_ROWS):
+                row = row0 + number * SPLIT_ROWS
+                last = min(row + SPLIT_ROWS, row1)
+                multiply_split(p, row, last, col0, col1)
+                if e != NULL and col1 > col0:
+                    finish(p, e, row, last - row, col0, col1 - col0, tag)
+            return
+        p.by_columns = True
+        pack_b(p, part, parts, tag)
+    multiply(p, e, part, parts, tag)
+
+
 cdef inline Product product(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const void *a, bint a_transposed, const void *b, bint b_transposed,
     void *c, void *workspace, floating *tag,
@@ -167,10 +201,23 @@ cdef inline Product product(
     p.a_col = m if a_transposed else 1
     p.b_row = 1 if b_transposed else n
     p.b_col = k if b_transposed else 1
-    p.accumulate = False
+    p.accumulate = p.by_columns = False
+    p.precision = 0
+    p.split = NULL
     p.panels = workspace
     p.block = <floating *> workspace + (n + width - 1) // width * width * k
     return p
+
+
+cdef inline void *may_split(Product *p, double precision, void *workspace) noexcept nogil:
+    """Let a float32 product be computed from parts as a policy says; returns the workspace behind its own."""
+    p.precision = <int> precision
+    p.split = workspace
+    return <char *> workspace + split_bytes(p.m, p.n, p.k, p.precision)
+
+
+cdef inline void *behind_blocks(const Product *p, Py_ssize_t parts, floating *tag) noexcept nogil:
+    return <floating *> p.block + TILES_PER_BLOCK * TILE_ROWS * DEPTH * parts
 
 
 cdef void matmul(
@@ -182,10 +229,12 @@ cdef void matmul(
         dims[0], dims[2], dims[1], buffers[0], params[0] != 0, buffers[1], params[1] != 0, buffers[2], buffers[3], tag
     )
     p.accumulate = params[2] != 0
+    if FASTNN_AMX and floating is float:
+        may_split(&p, params[3], behind_blocks(&p, parts, tag))
     if phase == 0:
-        pack_b(&p, part, parts, tag)
+        prepare(&p, part, parts, tag)
     else:
-        multiply(&p, NULL, part, parts, tag)
+        compute(&p, NULL, part, parts, tag)
 
 
 cdef void dense(
@@ -195,14 +244,16 @@ cdef void dense(
     cdef floating *tag = NULL
     cdef Product p = product(dims[0], dims[2], dims[1], buffers[0], False, buffers[1], False, buffers[3], buffers[5], tag)
     cdef Epilogue e
+    if FASTNN_AMX and floating is float:
+        may_split(&p, params[2], behind_blocks(&p, parts, tag))
     if phase == 0:
-        pack_b(&p, part, parts, tag)
+        prepare(&p, part, parts, tag)
     else:
         e.bias = buffers[2]
         e.pre = buffers[4]
         e.activation = <int> params[0]
         e.alpha = params[1]
-        multiply(&p, &e, part, parts, tag)
+        compute(&p, &e, part, parts, tag)
 
 
 cdef void column_sums(
@@ -258,16 +309,18 @@ cdef void dense_backward(
     for_x = product(b, i, o, dz, False, buffers[2], True, buffers[4], workspace, tag)
     # One block for both, behind all panels.
     for_w.block = for_x.block
+    if FASTNN_AMX and floating is float:
+        may_split(&for_x, params[2], may_split(&for_w, params[2], behind_blocks(&for_x, parts, tag)))
     if phase == 1:
-        pack_b(&for_w, part, parts, tag)
+        prepare(&for_w, part, parts, tag)
         if buffers[4]:
-            pack_b(&for_x, part, parts, tag)
+            prepare(&for_x, part, parts, tag)
         if buffers[6]:
             column_sums(dz, b, o, buffers[6], part, parts)
     else:
-        multiply(&for_w, NULL, part, parts, tag)
+        compute(&for_w, NULL, part, parts, tag)
         if buffers[4]:
-            multiply(&for_x, NULL, part, parts, tag)
+            compute(&for_x, NULL, part, parts, tag)
 
 
 cdef void bias_add(
@@ -297,18 +350,26 @@ def _blocks(itemsize: int, parts: int) -> int:
     return TILES_PER_BLOCK * TILE_ROWS * DEPTH * itemsize * parts
 
 
+def _split(m: int, n: int, k: int, itemsize: int) -> int:
+    """Bytes of both operands split, where the product may be computed from parts under one policy or another."""
+    return max(split_bytes(m, n, k, precision) for precision in range(3)) if itemsize == 4 else 0
+
+
 def _matmul_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
-    return _panels(dims["k"], dims["n"], itemsize) + _blocks(itemsize, parts)
+    m, n, k = dims["m"], dims["n"], dims["k"]
+    return _panels(k, n, itemsize) + _blocks(itemsize, parts) + _split(m, n, k, itemsize)
 
 
 def _dense_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
-    return _panels(dims["i"], dims["o"], itemsize) + _blocks(itemsize, parts)
+    b, i, o = dims["b"], dims["i"], dims["o"]
+    return _panels(i, o, itemsize) + _blocks(itemsize, parts) + _split(b, o, i, itemsize)
 
 
 def _dense_backward_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
     b, i, o = dims["b"], dims["i"], dims["o"]
     dz = (b * o + 15) // 16 * 16 * itemsize
-    return dz + _panels(b, o, itemsize) + _panels(o, i, itemsize) + _blocks(itemsize, parts)
+    parted = _split(i, o, b, itemsize) + _split(b, i, o, itemsize)
+    return dz + _panels(b, o, itemsize) + _panels(o, i, itemsize) + _blocks(itemsize, parts) + parted
 
 
 KERNELS = {

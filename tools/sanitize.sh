@@ -16,7 +16,8 @@ trap 'rm -rf "$copy"' EXIT
 cp -R "$root/fastnn" "$root/fastnn_ext" "$root/tests" "$root/setup.py" "$root"/*.toml "$root"/README* "$root"/LICENSE* "$copy"
 find "$copy" -name '*.so' -delete
 cd "$copy"
-CC=gcc FASTNN_SANITIZE=1 "$python" setup.py -q build_ext --inplace
+export CC=gcc FASTNN_SANITIZE=1 # the tests build the emulated AMX unit with sanitizers too
+"$python" setup.py -q build_ext --inplace
 
 # The interpreter is not instrumented, so the runtimes must be loaded before it. It never frees everything at its end:
 # leaks are not looked for. PYTHONMALLOC lets every array be a block that the sanitizer knows.

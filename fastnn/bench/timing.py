@@ -53,7 +53,7 @@ def best_times(thunks: Mapping[str, Thunk], seconds: float = 0.5, rounds: int = 
 @cache
 def fma_peak(dtype: str, count: int) -> float:
     """FLOP/s of `count` threads that do nothing but multiply and add in registers."""
-    peak = import_module(f"fastnn_ext._{fastnn_ext.ISA}.peak")
+    peak = import_module(f"fastnn_ext._{fastnn_ext.VECTOR_ISA}.peak")
 
     def share(_: int) -> float:
         return peak.multiply_add(dtype == "float64", 2_000_000)

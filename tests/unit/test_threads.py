@@ -221,7 +221,7 @@ def test_instruction_set(isa):
 def test_instruction_set_of_another_name():
     done = python("import fastnn_ext", FASTNN_ISA="sse9")
     assert done.returncode != 0
-    assert "ValueError: FASTNN_ISA: expected one of baseline, avx2, avx512, got 'sse9'" in done.stderr
+    assert "ValueError: FASTNN_ISA: expected one of baseline, avx2, avx512, amx, got 'sse9'" in done.stderr
 
 
 def test_instruction_set_by_default():

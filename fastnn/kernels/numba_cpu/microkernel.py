@@ -22,7 +22,7 @@ def _tile() -> tuple[int, int]:
     """
     features = llvm.get_host_cpu_features()
     isa = os.environ.get("FASTNN_ISA", "avx512")
-    if isa == "avx512" and features.get("avx512f"):
+    if isa in ("avx512", "amx") and features.get("avx512f"):
         return 64, 14
     if isa != "baseline" and features.get("avx2") and features.get("fma"):
         return 32, 6

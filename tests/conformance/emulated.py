@@ -1,0 +1,81 @@
+"""The matrix products compiled for an AMX unit that is emulated, as a backend.
+
+The sources are those of the package, kernel and all; only the tiles' instructions are computed in C, bit for bit. All
+products take the way through the unit, however small.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import fastnn_ext
+from fastnn.backends.compiled import CompiledBackend
+from fastnn.table import DTYPES
+
+PACKAGE = Path(fastnn_ext.__file__).parent
+OPS = ("matmul", "dense", "dense_backward")
+SETUP = """
+import sys
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+macros = [("CYTHON_INLINE", "inline __attribute__((always_inline, unused))"), ("FASTNN_AMX_EMULATED", "1"),
+          ("FASTNN_SPLIT_PAYS", "{0, 0, 0}")]
+flags = ["-O2", "-ffp-contract=fast", "-fno-strict-aliasing", "-fno-math-errno", "-mavx2", "-mfma"]
+if "SANITIZE" in sys.argv:
+    flags += ["-fsanitize=address,undefined", "-g"]
+    sys.argv.remove("SANITIZE")
+links = [f for f in flags if f.startswith("-fsanitize")]
+found = [Extension("fastnn_ext.matmul", ["matmul.pyx"], define_macros=macros, include_dirs=[FOLDER],
+                   extra_compile_args=flags, extra_link_args=links)]
+directives = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False)
+setup(name="emulated", ext_modules=cythonize(found, include_path=[ROOT], compiler_directives=directives))
+"""
+
+
+@cache
+def module() -> ModuleType:
+    """`matmul` of the emulated unit; whoever asks is skipped where it cannot be built or run."""
+    pytest.importorskip("Cython")
+    if "avx2" not in fastnn_ext.ISAS:
+        pytest.skip("the emulation is compiled for AVX2")
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    if shutil.which(compiler.split()[0]) is None:
+        pytest.skip(f"there is no C compiler {compiler.split()[0]!r}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(PACKAGE / "matmul.pyx", folder)
+        (folder / "setup.py").write_text(f"FOLDER, ROOT = {str(PACKAGE)!r}, {str(PACKAGE.parent)!r}\n{SETUP}")
+        command = [sys.executable, "setup.py", "build_ext", "--build-lib", "out"]
+        command += ["SANITIZE"] * (os.environ.get("FASTNN_SANITIZE") == "1")
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        (path,) = folder.glob("out/fastnn_ext/*" + sysconfig.get_config_var("EXT_SUFFIX"))
+        spec = spec_from_file_location("fastnn_ext.matmul", path)
+        assert spec is not None and spec.loader is not None
+        found = module_from_spec(spec)
+        spec.loader.exec_module(found)
+    return found
+
+
+@cache
+def backend() -> CompiledBackend:
+    """The backend of these kernels."""
+
+    def address(op: str, dtype: str) -> int:
+        return module().KERNELS[op][DTYPES.index(dtype)]
+
+    def workspace(op: str, dims: dict, params: dict, itemsize: int, parts: int) -> int:
+        return module().WORKSPACE[op](dims, params, itemsize, parts)
+
+    return CompiledBackend("emulated", address, workspace, OPS)
