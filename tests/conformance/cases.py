@@ -6,6 +6,7 @@ arguments for a logarithm, labels, saved outputs that are outputs, the shape and
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,9 +29,17 @@ SIZES = {
         (129, 31, 257), (7, 1031, 33), (301, 5, 1103),
     ],
 }  # fmt: skip
+#: Numba's simulator runs every CUDA thread as a Python thread, with blocks and tiles that are small as well.
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+if SIMULATED:
+    SIZES = {
+        1: [(0,), (1,), (8,), (19,), (37,)],
+        2: [(0, 3), (3, 0), (1, 1), (3, 5), (2, 19), (9, 4)],
+        3: [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (3, 5, 2), (8, 16, 8), (9, 19, 11), (5, 3, 9)],
+    }  # fmt: skip
 #: Combinations of parameters and optional arguments are all tried up to this many elements or products, beyond it
 #: one combination a size.
-SMALL = 5_000
+SMALL = 30 if SIMULATED else 5_000
 
 #: Values of numeric parameters to try besides the row's defaults.
 VALUES = {
@@ -56,6 +65,8 @@ COPIES: list[tuple[tuple[int, ...], dict]] = [
     ((2, 1, 3, 1, 2, 1, 2, 3), {"to": (2, 2, 3, 2, 2, 2, 2, 3)}),
     ((1, 2, 3, 2, 1, 2, 2, 3), {"axes": (7, 6, 5, 4, 3, 2, 1, 0)}),
 ]  # fmt: skip
+if SIMULATED:
+    COPIES = [(shape, view) for shape, view in COPIES if prod(view.get("to", shape)) <= 60]
 
 
 @dataclass(frozen=True)

@@ -5,101 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastnn.kernels.numba_cuda import activations, reductions, scalar, shim
+from fastnn.kernels.numba_cuda import activations, reductions, shim
 from fastnn.kernels.numba_cuda.groups import blocks_for
 from fastnn.kernels.numba_cuda.shim import cuda
-from fastnn.kernels.numba_cuda.sizes import BLOCK, FOLD, MICRO, STEP, TILE
+from fastnn.kernels.numba_cuda.sizes import BLOCK, FOLD, STEP, TILES, WAVE
+from fastnn.kernels.numba_cuda.tiles import combine, product
 from fastnn.table import ACTIVATIONS, ALPHA
-
-#: Threads along each side of a tile, and in all.
-SIDE = TILE // MICRO
-THREADS = SIDE * SIDE
-#: Slices in shared memory. The odd width lets a warp write a column of one without bank conflicts.
-SLICE = (STEP, TILE + 1)
-FRAGMENT = (MICRO, MICRO)
-
-
-@cuda.jit
-def product(a, b, y, bias, pre, transpose_a, transpose_b, accumulate, activation, alpha):
-    """y (m,n) = f(a b + bias), and pre (m,n) = a b + bias where present; with `accumulate` y += a b.
-
-    a is (m,k), or (k,m) with `transpose_a`; b is (k,n), or (n,k) with `transpose_b`; bias is (n) or absent. f is the
-    activation with this position in table.ACTIVATIONS.
-
-    Each block computes a tile of y from slices of a and b in shared memory, each thread every SIDE-th row and column
-    of it. FOLD slices are added up in the arrays' type; what adding those sums together loses is kept and added last.
-    """
-    T = y.dtype.type
-    m, n = y.shape
-    k = a.shape[0] if transpose_a else a.shape[1]
-    a_slice = cuda.shared.array(SLICE, y.dtype)
-    b_slice = cuda.shared.array(SLICE, y.dtype)
-    partial = cuda.local.array(FRAGMENT, y.dtype)
-    total = cuda.local.array(FRAGMENT, y.dtype)
-    lost = cuda.local.array(FRAGMENT, y.dtype)
-    tiles = (n + TILE - 1) // TILE
-    top, left = cuda.blockIdx.x // tiles * TILE, cuda.blockIdx.x % tiles * TILE
-    me = cuda.threadIdx.x & (THREADS - 1)  # shows the compiler that indices are not negative
-    my_row, my_column = me // SIDE, me % SIDE
-    for i in range(MICRO):
-        for j in range(MICRO):
-            partial[i, j] = T(0)
-            total[i, j] = T(0)
-            lost[i, j] = T(0)
-
-    for start in range(0, k, STEP):
-        # Neighbouring threads read neighbouring elements, whichever way a matrix is stored.
-        for e in range(me, TILE * STEP, THREADS):
-            if transpose_a:
-                p, i = e // TILE, e % TILE
-                inside = start + p < k and top + i < m
-                a_slice[p, i] = a[start + p, top + i] if inside else T(0)
-            else:
-                p, i = e % STEP, e // STEP
-                inside = start + p < k and top + i < m
-                a_slice[p, i] = a[top + i, start + p] if inside else T(0)
-            if transpose_b:
-                p, j = e % STEP, e // STEP
-                inside = start + p < k and left + j < n
-                b_slice[p, j] = b[left + j, start + p] if inside else T(0)
-            else:
-                p, j = e // TILE, e % TILE
-                inside = start + p < k and left + j < n
-                b_slice[p, j] = b[start + p, left + j] if inside else T(0)
-        cuda.syncthreads()
-        p = 0
-        while p < STEP:  # unlike `range`, seen by the compiler to count from 0 to STEP
-            for i in range(MICRO):
-                for j in range(MICRO):
-                    partial[i, j] += a_slice[p, my_row + SIDE * i] * b_slice[p, my_column + SIDE * j]
-            p += 1
-        cuda.syncthreads()
-        if start // STEP % FOLD == FOLD - 1 or start + STEP >= k:
-            for i in range(MICRO):
-                for j in range(MICRO):
-                    total[i, j], rest = scalar.two_sum(total[i, j], partial[i, j])
-                    lost[i, j] += rest
-                    partial[i, j] = T(0)
-
-    for i in range(MICRO):
-        for j in range(MICRO):
-            row, column = top + my_row + SIDE * i, left + my_column + SIDE * j
-            if row < m and column < n:
-                rest = lost[i, j]
-                z = total[i, j] + rest if rest == rest else total[i, j]  # the rest of an infinite sum is NaN
-                if bias.size > 0:
-                    z += bias[column]
-                y[row, column] = y[row, column] + z if accumulate else z
-
-    # A loop that stays one: 16 copies of all activations would not fit into the instruction cache.
-    if activation != scalar.LINEAR or pre.size > 0:
-        for e in range(MICRO * MICRO):
-            row, column = top + my_row + SIDE * (e // MICRO), left + my_column + SIDE * (e % MICRO)
-            if row < m and column < n:
-                z = y[row, column]
-                if pre.size > 0:
-                    pre[row, column] = z
-                y[row, column] = scalar.activate(activation, z, alpha)
 
 
 @cuda.jit
@@ -111,24 +22,67 @@ def bias_add(x, bias, y):
         y[i, j] = x[i, j] + bias[j]
 
 
+def plan(m: int, n: int, k: int, itemsize: int) -> tuple[tuple[int, int], int, int]:
+    """Tile and micro-tile for a product, its number of tiles, and how many products each of them adds up.
+
+    The largest tile that makes enough blocks, or that does when the inner dimension is split.
+    """
+    *larger, smallest = TILES[itemsize]
+    fitting = [size for size in larger if size[0] < 2 * min(m, n)]
+    shortest = STEP * FOLD
+    for most in (1, k // shortest):
+        for size in fitting if most else ():
+            blocks = -(-m // size[0]) * -(-n // size[0])
+            if blocks * most >= WAVE:
+                return size, blocks, split(k, -(-WAVE // blocks))
+    blocks = -(-m // smallest[0]) * -(-n // smallest[0])
+    return smallest, blocks, split(k, min(-(-WAVE // max(blocks, 1)), k // shortest))
+
+
+def split(k: int, parts: int) -> int:
+    """Length of at most so many parts of the inner dimension, each but the last of whole sums."""
+    return k if parts < 2 else -(-k // (parts * STEP * FOLD)) * STEP * FOLD
+
+
+def partial_bytes(m: int, n: int, k: int, itemsize: int) -> int:
+    """Bytes of scratch memory for a product that is split along its inner dimension."""
+    length = plan(m, n, k, itemsize)[2]
+    return -(-k // length) * m * n * itemsize if length < k else 0
+
+
+def aligned(array: Any, row: int) -> bool:
+    """Whether all rows of this length begin at multiples of 16 bytes."""
+    return shim.address(array) % 16 == 0 and row * array.dtype.itemsize % 16 == 0
+
+
 def launch_product(
-    launch: Callable, a: Any, b: Any, y: Any, bias: Any = None, pre: Any = None, *, transpose_a: bool = False,
-    transpose_b: bool = False, accumulate: bool = False, activation: str = "linear", alpha: float = 0.0,
-    precision: str = "float32",
+    launch: Callable, workspace: Any, a: Any, b: Any, y: Any, bias: Any = None, pre: Any = None, *,
+    transpose_a: bool = False, transpose_b: bool = False, accumulate: bool = False, activation: str = "linear",
+    alpha: float = 0.0,
 ) -> None:  # fmt: skip
-    """Queue a product; its arguments are the kernel's, but for the precision, of which there is one."""
-    m, n = y.shape
-    dtype = y.dtype
+    """Queue a product; its arguments are the kernel's."""
+    (m, n), k, dtype = y.shape, a.shape[0 if transpose_a else 1], y.dtype
     bias = shim.absent(dtype.name, 1) if bias is None else bias
-    pre = shim.absent(dtype.name, 2) if pre is None else pre
-    launch(
-        product, -(-m // TILE) * -(-n // TILE), THREADS, a, b, y, bias, pre, bool(transpose_a), bool(transpose_b),
-        bool(accumulate), ACTIVATIONS.index(activation), dtype.type(alpha),
-    )  # fmt: skip
+    pre = shim.absent(dtype.name, 1) if pre is None else pre.reshape(pre.size)
+    flat_a, flat_b, flat_y = (x.reshape(x.size) for x in (a, b, y))
+    size, blocks, length = plan(m, n, k, dtype.itemsize)
+    sizes = m, n, k, length, aligned(a, a.shape[1]), aligned(b, b.shape[1])
+    transposes = bool(transpose_a), bool(transpose_b)
+    rest = bool(accumulate), ACTIVATIONS.index(activation), dtype.type(alpha)
+    kernel, threads = product(*size, dtype.itemsize), (size[0] // size[1]) ** 2
+    if length == k:
+        whole = aligned(y, n) and (pre.size == 0 or aligned(pre, n))
+        launch(kernel, blocks, threads, flat_a, flat_b, flat_y, bias, pre, *sizes, whole, *transposes, *rest)
+        return
+    splits = -(-k // length)
+    partial, none = workspace.view(dtype)[: splits * m * n], shim.absent(dtype.name, 1)
+    plain = aligned(partial, n), *transposes, False, ACTIVATIONS.index("linear"), dtype.type(0)
+    launch(kernel, blocks * splits, threads, flat_a, flat_b, partial, none, none, *sizes, *plain)
+    launch(combine, blocks_for(m * n), BLOCK, partial, flat_y, bias, pre, n, splits, *rest)
 
 
 def launch_matmul(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
-    launch_product(launch, *arrays, **params)
+    launch_product(launch, workspace, *arrays, **params)
 
 
 def launch_bias_add(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
@@ -137,7 +91,7 @@ def launch_bias_add(launch: Callable, arrays: list, workspace: Any, dims: dict, 
 
 def launch_dense(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     x, w, bias, y, pre = arrays
-    launch_product(launch, x, w, y, bias, pre, **params)
+    launch_product(launch, workspace, x, w, y, bias, pre, **params)
 
 
 def launch_dense_backward(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
@@ -147,25 +101,44 @@ def launch_dense_backward(launch: Callable, arrays: list, workspace: Any, dims: 
     if saved.size > 0:
         activation, n = params["activation"], dy.size
         dz = workspace.view(dy.dtype)[:n]
-        workspace = workspace[-(-n * dy.dtype.itemsize // 8) :]
+        workspace = workspace[_apart(n * dy.dtype.itemsize) // 8 :]
         flat = [dy.reshape(n), saved.reshape(n), dz]
         alpha = {"alpha": params["alpha"]} if activation in ALPHA else {}
         activations.KERNELS[f"{activation}_backward"](launch, flat, workspace, {"n": n}, alpha)
         dz = dz.reshape(dy.shape)
     if dbias.size > 0:
         reductions.launch_column_sum(launch, [dz, dbias], workspace, {"r": dims["b"], "o": dims["o"]}, {})
-    launch_product(launch, x, dz, dw, transpose_a=True)
+    launch_product(launch, workspace, x, dz, dw, transpose_a=True)
     if dx.size > 0:
-        launch_product(launch, dz, w, dx, transpose_b=True)
+        launch_product(launch, workspace, dz, w, dx, transpose_b=True)
+
+
+def _matmul_bytes(dims: dict, params: dict, itemsize: int) -> int:
+    return partial_bytes(dims["m"], dims["n"], dims["k"], itemsize)
+
+
+def _dense_bytes(dims: dict, params: dict, itemsize: int) -> int:
+    return partial_bytes(dims["b"], dims["o"], dims["i"], itemsize)
 
 
 def _backward_bytes(dims: dict, params: dict, itemsize: int) -> int:
-    sums = reductions.WORKSPACE["column_sum"]({"r": dims["b"], "o": dims["o"]}, {}, itemsize)
-    return -(-dims["b"] * dims["o"] * itemsize // 8) * 8 + sums
+    b, i, o = dims["b"], dims["i"], dims["o"]
+    sums = reductions.WORKSPACE["column_sum"]({"r": b, "o": o}, {}, itemsize)
+    products = partial_bytes(i, o, b, itemsize), partial_bytes(b, i, o, itemsize)
+    return _apart(b * o * itemsize) + max(sums, *products)
+
+
+def _apart(size: int) -> int:
+    """Bytes of dz in the workspace, such that what follows is aligned too."""
+    return -(-size // 16) * 16
 
 
 KERNELS = {
     "matmul": launch_matmul, "bias_add": launch_bias_add, "dense": launch_dense,
     "dense_backward": launch_dense_backward,
 }  # fmt: skip
-WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {"dense_backward": _backward_bytes}
+WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {
+    "matmul": _matmul_bytes,
+    "dense": _dense_bytes,
+    "dense_backward": _backward_bytes,
+}

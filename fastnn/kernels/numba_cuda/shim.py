@@ -58,12 +58,50 @@ if SIMULATED:
     FakeCUDAArray.__cuda_array_interface__ = property(lambda self: self._ary.__array_interface__)
     cuda: Any = _Simulated()
 
+    def inlined(function: Any) -> Any:
+        """A device function."""
+        return cuda.jit(function, device=True)
+
+    def move(to: Any, i: int, source: Any, j: int) -> None:
+        """Copy 16 bytes."""
+        width = 16 // to.dtype.itemsize
+        to[i : i + width] = source[j : j + width]
+
     def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
         return kernel[blocks, threads, stream]
 else:
     from math import cos, exp, expm1, log, log1p, pow, sin, sqrt, tanh
 
+    from llvmlite import ir
+    from numba.cuda import types
+    from numba.cuda.extending import intrinsic
+
     cuda = numba_cuda
+
+    def inlined(function: Any) -> Any:
+        """A device function that becomes part of its callers, so that local arrays can be registers."""
+        return cuda.jit(function, device=True, forceinline=True)
+
+    @intrinsic
+    def move(typing_context, to, i, source, j):
+        """Copy 16 bytes from element j of `source` on to element i of `to` on by one access each.
+
+        Both places must be multiples of 16 bytes, or in registers.
+        """
+
+        def generate(context, builder, signature, arguments):
+            element = context.get_data_type(to.dtype)
+            vector = ir.VectorType(element, 128 // to.dtype.bitwidth).as_pointer()
+
+            def place(kind, array, index):
+                data = context.make_array(kind)(context, builder, array).data
+                return builder.bitcast(builder.gep(data, [index]), vector)
+
+            target, value, origin, start = arguments
+            builder.store(builder.load(place(source, origin, start)), place(to, target, value))
+            return context.get_dummy_value()
+
+        return types.void(to, types.intp, source, types.intp), generate
 
     @lru_cache(maxsize=4096)
     def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
@@ -73,8 +111,8 @@ else:
             return kernel[blocks, threads, stream]
 
 __all__ = [
-    "SIMULATED", "absent", "allocate", "cos", "cuda", "device_array", "exp", "expm1", "is_available", "launch", "log",
-    "log1p", "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
+    "SIMULATED", "absent", "address", "allocate", "cos", "cuda", "device_array", "exp", "expm1", "inlined", "is_available",
+    "launch", "log", "log1p", "move", "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
 ]  # fmt: skip
 
 
@@ -122,6 +160,12 @@ def absent(dtype: str, ndim: int) -> Any:
 def device_array(array: Any) -> Any:
     """Any array that lives on the device as numba-cuda's own kind, without a copy."""
     return array if hasattr(array, "copy_to_host") else numba_cuda.as_cuda_array(array)
+
+
+def address(array: Any) -> int:
+    """Where an array begins."""
+    interface = array.__array_interface__ if isinstance(array, np.ndarray) else array.__cuda_array_interface__
+    return int(interface["data"][0])
 
 
 def to_host(array: Any, stream: Any) -> np.ndarray:

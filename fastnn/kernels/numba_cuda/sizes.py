@@ -1,13 +1,24 @@
-"""Sizes of blocks and tiles. Kernels read them as constants when they are compiled."""
+"""Sizes of blocks and tiles. Kernels read them as constants when they are compiled.
+
+The simulator runs every thread of a block as a Python thread: there blocks and tiles are small.
+"""
+
+from __future__ import annotations
+
+from fastnn.kernels.numba_cuda.shim import SIMULATED
 
 #: Threads of a block: a power of two, and a multiple of COLUMNS.
-BLOCK = 256
+BLOCK = 8 if SIMULATED else 256
 #: Elements of a partial sum along a row or a flat array.
-CHUNK = 4096
+CHUNK = 16 if SIMULATED else 4096
 #: Columns that a block sums side by side, and rows of a partial sum.
-COLUMNS, ROWS = 32, 512
-#: Matrix products: a block computes a tile of TILE x TILE elements, a thread MICRO x MICRO of them, from slices of
-#: STEP products in shared memory. Threads along each side, a power of two: TILE / MICRO.
-TILE, STEP, MICRO = 64, 16, 4
-#: Slices whose products are added up in the arrays' own type, before compensated addition takes over: 256 products.
-FOLD = 16
+COLUMNS, ROWS = (4, 4) if SIMULATED else (32, 512)
+#: Matrix products, by the bytes of an element: a block computes a tile of so many rows and columns, a thread so many
+#: rows and columns of it. Largest first; (tile / micro) squared threads.
+TILES = {4: ((8, 4), (4, 4)), 8: ((8, 4), (4, 4))} if SIMULATED else {4: ((128, 8), (64, 4), (32, 4)), 8: ((64, 4), (32, 4))}
+#: A slice of the inner dimension in shared memory, and slices whose products are added up before their sum is added to
+#: the others: 256 products.
+STEP, FOLD = (4, 2) if SIMULATED else (16, 16)
+#: Blocks that keep a large device busy: smaller products take smaller tiles, or are split along the inner dimension. A
+#: constant, so that the order of summation is the same on every device.
+WAVE = 2 if SIMULATED else 128
