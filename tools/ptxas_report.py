@@ -46,10 +46,13 @@ def compiled(name: str, dtype: str, capability: tuple[int, int]) -> dict[tuple, 
 
     def compile_launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
         assert blocks > 0 and 0 < threads <= 1024
-        key = kernel.py_func, tuple(numba.typeof(a) for a in arguments), capability
-        if key not in _PTX:
-            _PTX[key], _ = cuda.compile_ptx(*key[:2], cc=capability)
-        found[key] = _PTX[key]
+        # In a program an array takes the place of a tuple of numbers.
+        replaced = tuple(np.array(a) if isinstance(a, tuple) else a for a in arguments)
+        for given in (arguments, replaced):
+            key = kernel.py_func, tuple(numba.typeof(a) for a in given), capability
+            if key not in _PTX:
+                _PTX[key], _ = cuda.compile_ptx(*key[:2], cc=capability)
+            found[key] = _PTX[key]
 
     def absent(dtype: str, ndim: int) -> np.ndarray:
         return np.empty((0,) * ndim, dtype)

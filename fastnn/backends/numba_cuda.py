@@ -10,18 +10,19 @@ import ctypes
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.backends.host import floating, lay_out
+from fastnn.backends.cuda_replay import CudaReplay
+from fastnn.backends.host import floating
 from fastnn.table import DTYPES, Op
 
 if TYPE_CHECKING:
-    from fastnn.program import Call, Program
+    from fastnn.program import Program
 
 _PACKAGE = "fastnn.kernels.numba_cuda"
 _FAMILIES = (
@@ -85,7 +86,10 @@ class CudaBackend:
 
     def __init__(self) -> None:
         self.shim = import_module(f"{_PACKAGE}.shim")
+        self.graphs = import_module(f"{_PACKAGE}.graphs")
         self.kernels = _gathered("KERNELS")
+        #: Why programs are queued launch by launch, None where they are captured in graphs.
+        self.plain = self.graphs.unavailable()
         self.stream = self.shim.new_stream()
         # Calls share a workspace: those of one must be queued before those of the next.
         self.lock = RLock()
@@ -125,56 +129,17 @@ class CudaBackend:
 
     def run(self, op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> None:
         with self.lock:
-            size = workspace_size(op, arrays, dims, params)
+            size = self.workspace_size(op, arrays, dims, params)
             if size > self.workspace.size:
                 self.workspace = self.empty((size,), np.float64)
             self.kernels[op.name](self.launch, self.present(op, arrays), self.workspace, dims, params)
 
+    def workspace_size(self, op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> int:
+        """Float64 numbers of scratch memory that a call needs."""
+        return workspace_size(op, arrays, dims, params)
+
     def compile(self, program: Program) -> CudaReplay:
         return CudaReplay(self, program)
-
-
-class CudaReplay:
-    """A program as a list of prepared launches on the backend's stream.
-
-    Inputs and outputs are copied into and out of arrays of the program's own, so that every launch has the same
-    arguments in every replay. Only calls with slots are prepared anew each time.
-    """
-
-    def __init__(self, backend: CudaBackend, program: Program) -> None:
-        self.backend = backend
-        ends = program.inputs + program.outputs
-        self.inputs = [backend.empty(t.shape, t.dtype) for t in program.inputs]
-        self.outputs = [backend.empty(t.shape, t.dtype) for t in program.outputs]
-        flat = lay_out(program, backend)
-        flat |= {t.buffer: own.reshape(t.size) for t, own in zip(ends, self.inputs + self.outputs, strict=True)}
-        size = max((workspace_size(c.op, c.arguments, c.dims, c.current_params()) for c in program.calls), default=0)
-        self.workspace = backend.empty((size,), np.float64)
-        self.steps: list[Callable[[], None]] = []
-        for call in program.calls:
-            views = [None if t is None else flat[t.buffer].reshape(t.shape) for t in call.arguments]
-            arrays = backend.present(call.op, views)
-            if any(value is not call.params[name] for name, value in call.current_params().items()):
-                self.steps.append(partial(self._queue, call, arrays, backend.launch))
-            else:
-                self._queue(call, arrays, self._prepare)
-
-    def _queue(self, call: Call, arrays: list[Any], launch: Callable[..., None]) -> None:
-        self.backend.kernels[call.op.name](launch, arrays, self.workspace, call.dims, call.current_params())
-
-    def _prepare(self, *launch: Any) -> None:
-        self.steps.append(partial(self.backend.launch, *launch))
-
-    def run(self, arrays: tuple[Any, ...]) -> None:
-        shim, stream = self.backend.shim, self.backend.stream
-        given = [shim.device_array(a) for a in arrays]
-        with self.backend.lock:
-            for own, array in zip(self.inputs, given[: len(self.inputs)], strict=True):
-                own.copy_to_device(array, stream=stream)
-            for step in self.steps:
-                step()
-            for own, array in zip(self.outputs, given[len(self.inputs) :], strict=True):
-                array.copy_to_device(own, stream=stream)
 
 
 def make() -> CudaBackend:

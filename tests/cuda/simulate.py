@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 
@@ -28,6 +30,8 @@ from fastnn import backends
 from fastnn.kernels.numba_cuda import shim
 from fastnn.table import DTYPES, TABLE
 
+#: Calls of the driver that may fail when a graph is made, and none.
+BROKEN = ("", "cuStreamBeginCapture", "cuStreamEndCapture", "cuGraphInstantiate")
 #: All combinations of parameters and optional arguments are tried in this size of each, a few of them in the others.
 FULL, SOME = ((19,), (3, 5), (3, 5, 2)), 4
 
@@ -92,6 +96,66 @@ def training() -> str:
     return ""
 
 
+class Driver:
+    """What graphs need of NVIDIA's bindings, as far as launches are concerned.
+
+    While a stream is captured, launches are kept instead of run; `broken` names a call that fails.
+    """
+
+    CUstream = int
+    CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
+    CUresult = SimpleNamespace(CUDA_SUCCESS=0)
+
+    def __init__(self, broken: str = "") -> None:
+        self.broken, self.captured, self.replayed, self.launch = broken, None, 0, shim.launch
+
+    def keep(self, *launch) -> None:
+        self.launch(*launch) if self.captured is None else self.captured.append(launch)
+
+    def _done(self, name: str, *values) -> tuple:
+        return (900, *(None for _ in values)) if name == self.broken else (0, *values)
+
+    def cuStreamBeginCapture(self, stream, mode):
+        if self.broken != "cuStreamBeginCapture":
+            self.captured = []
+        return self._done("cuStreamBeginCapture")
+
+    def cuStreamEndCapture(self, stream):
+        captured, self.captured = self.captured, None
+        return self._done("cuStreamEndCapture", captured)
+
+    def cuGraphInstantiate(self, graph, flags):
+        return self._done("cuGraphInstantiate", graph)
+
+    def cuGraphLaunch(self, graph, stream):
+        assert self.captured is None
+        self.replayed += 1
+        for launch in graph:
+            self.launch(*launch)
+        return (0,)
+
+    def cuGraphDestroy(self, graph):
+        return (0,)
+
+    cuGraphExecDestroy = cuGraphDestroy
+
+
+def captured(broken: str = "") -> dict:
+    """What is wrong with training replayed through graphs, how many were launched, and why if there were none."""
+    backend, driver = backends.load("cuda"), Driver(broken)
+    with (
+        mock.patch.object(shim, "launch", driver.keep),
+        mock.patch.object(shim, "handle", lambda stream: 1),
+        mock.patch.object(backend.graphs, "bindings", lambda: driver),
+        mock.patch.object(backend, "plain", None),
+        warnings.catch_warnings(record=True) as told,
+    ):
+        warnings.simplefilter("always")
+        wrong = training()
+        told = [str(w.message) for w in told if "graphs" in str(w.message)]
+        return {"wrong": wrong, "replayed": driver.replayed, "plain": backend.plain, "told": told}
+
+
 def exhausted() -> str:
     """The error when device memory is exhausted."""
     backend = backends.load("cuda")
@@ -116,4 +180,5 @@ if __name__ == "__main__":
     names = sys.argv[2:] or TABLE
     results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in DTYPES}
     results |= {"training": training(), "exhausted": exhausted()}
+    results["graphs"] = {broken: captured(broken) for broken in BROKEN}
     Path(sys.argv[1]).write_text(json.dumps(results), encoding="utf-8")

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastnn.table import TABLE
@@ -17,6 +18,8 @@ if importlib.util.find_spec("numba_cuda") is None:
 if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
 
+import numba
+from numba import cuda
 from numba.cuda.cudadrv import nvvm
 
 if not nvvm.is_available():
@@ -24,15 +27,18 @@ if not nvvm.is_available():
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from ptxas_report import CAPABILITIES, assemble, compiled, entry, ptxas_version
+from ptxas_report import CAPABILITIES, assemble, calls, compiled, entry, ptxas_version
 
 from fastnn.backends import numba_cuda
-from fastnn.kernels.numba_cuda import sizes, tiles
+from fastnn.kernels.numba_cuda import graphs, sizes, tiles
 
 #: Ops whose kernels may compute in float64 for float32 arrays: sums, losses, and what libdevice does for huge angles.
 WIDE = {"power", "sin", "cos", "clip_by_norm", "argmax", "count_equal", "dense_backward", "penalty", "max_norm"}
 WIDE |= {"layer_norm", "layer_norm_backward", "batch_norm", "batch_norm_backward"}
 WIDE |= {name for name, op in TABLE.items() if op.family in ("reductions", "losses") or "softmax" in name}
+
+#: Parameters for which models and optimizers give slots.
+CHANGING = {"learning_rate", "step", "momentum_product", "dampening", "l1", "l2"}
 
 by_capability = pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda c: f"sm_{c[0]}{c[1]}")
 
@@ -79,6 +85,33 @@ def test_products(dtype, capability):
 
 
 COMBINE = tiles.combine.py_func
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint64"])
+def test_store(kind):
+    """Numbers of every type that kernels take can be brought to the device by a launch."""
+    values = numba.types.UniTuple(getattr(numba, kind), graphs.STORED)
+    given = numba.types.Array(values.dtype, 1, "C"), numba.int64, numba.int64, values
+    ptx, _ = cuda.compile_ptx(graphs.store.py_func, given, cc=CAPABILITIES[0])
+    assert "st.global" in ptx
+
+
+@pytest.mark.parametrize("op", [name for name, op in TABLE.items() if CHANGING & op.params.keys()])
+def test_changing_numbers(op):
+    """What follows from a number that may change from replay to replay stands in tuples, and in nothing else."""
+    ((arrays, dims, params),) = calls(TABLE[op], "float32")
+    params |= {name: 0.1 for name, value in params.items() if isinstance(value, float) and value == 0}
+
+    def launched(params):
+        seen = []
+        workspace = np.empty(numba_cuda.workspace_size(TABLE[op], arrays, dims, params))
+        numba_cuda.KERNELS[op](lambda *launch: seen.extend(launch), arrays, workspace, dims, params)
+        return [a for a in seen if isinstance(a, tuple)], [a for a in seen if not isinstance(a, (tuple, np.ndarray))]
+
+    tuples, others = launched(params)
+    for name in CHANGING & params.keys():
+        changed, same = launched(params | {name: params[name] + 7})
+        assert changed != tuples and same == others, name
 
 
 def test_every_op_has_a_launcher():

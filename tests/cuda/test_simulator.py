@@ -40,6 +40,22 @@ def test_training(results):
     assert not results["training"], results["training"]
 
 
+def test_graphs(results):
+    """Stretches of a program replayed as graphs, with a stand-in for the driver, give the same training.
+
+    Rates, step counts and dropout masks change from replay to replay. Where the driver refuses, launches go one by one,
+    and it is said once.
+    """
+    with_graphs, *refused = results["graphs"].values()
+    assert not with_graphs["wrong"], with_graphs["wrong"]
+    assert with_graphs["replayed"] >= 2 and with_graphs["plain"] is None and not with_graphs["told"]
+    for call, result in zip(list(results["graphs"])[1:], refused, strict=True):
+        assert not result["wrong"], result["wrong"]
+        assert result["replayed"] == 0
+        assert result["plain"] == f"{call}: 900"
+        assert len(result["told"]) == 1 and "launched one by one" in result["told"][0]
+
+
 def test_out_of_memory(results):
     """The error says what was asked for and what there is."""
     assert results["exhausted"].startswith("cuda: an array of 12,000 bytes does not fit: ")

@@ -10,6 +10,8 @@ an op; the dict ``KERNELS`` of each file maps the op's name to it:
 - ``workspace`` is a 1-D float64 array of at least as many bytes as ``WORKSPACE[op](dims, params, itemsize)`` says;
 - ``dims`` and ``params`` are as for the reference backend.
 
-Kernels take arrays, then numbers that the launcher has made of the parameters, in the type they are used in. Blocks
+Kernels take arrays, then numbers that the launcher has made of the parameters, in the type they are used in. Numbers
+that may change from step to step come in tuples, of which kernels read single elements only: in a program an array on
+the device takes the tuple's place. Blocks
 are one-dimensional; every sum is taken in an order that depends on the sizes only, without atomics.
 """

@@ -1,6 +1,7 @@
 """Optimizer updates: one launch over flat parameters p (n) and gradients g (n). Rules as in backends/reference.py.
 
-What depends on the parameters alone is computed by the launcher, in float64, and passed in the arrays' type.
+What depends on the parameters alone is computed by the launcher, in float64, and passed in the arrays' type, as one
+tuple: in a program it may change from step to step.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from fastnn.kernels.numba_cuda.sizes import BLOCK
 
 
 @cuda.jit
-def sgd_update(p, g, velocity, rate, momentum, arriving, nesterov, decay):
+def sgd_update(p, g, velocity, nesterov, numbers):
     """Gradient descent with weight decay and, where there is a velocity (n), momentum (Sutskever et al. 2013)."""
+    rate, momentum, arriving, decay = numbers[0], numbers[1], numbers[2], numbers[3]
     i = cuda.grid(1)
     if i < p.size:
         slope = g[i] + decay * p[i]
@@ -27,8 +29,9 @@ def sgd_update(p, g, velocity, rate, momentum, arriving, nesterov, decay):
 
 
 @cuda.jit
-def rmsprop_update(p, g, square_avg, velocity, grad_avg, nesterov, rate, rest, epsilon, momentum, decay):
+def rmsprop_update(p, g, square_avg, velocity, grad_avg, nesterov, numbers):
     """Hinton's RMSprop; `velocity` (n) is there with momentum, `grad_avg` (n) when centred (Graves 2013)."""
+    rate, rest, epsilon, momentum, decay = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     i = cuda.grid(1)
     if i < p.size:
         slope = g[i] + decay * p[i]
@@ -47,8 +50,9 @@ def rmsprop_update(p, g, square_avg, velocity, grad_avg, nesterov, rate, rest, e
 
 
 @cuda.jit
-def adagrad_update(p, g, square_sum, rate, epsilon, decay):
+def adagrad_update(p, g, square_sum, numbers):
     """Duchi, Hazan and Singer 2011."""
+    rate, epsilon, decay = numbers[0], numbers[1], numbers[2]
     i = cuda.grid(1)
     if i < p.size:
         slope = g[i] + decay * p[i]
@@ -58,8 +62,9 @@ def adagrad_update(p, g, square_sum, rate, epsilon, decay):
 
 
 @cuda.jit
-def adadelta_update(p, g, square_avg, delta_avg, rate, rest, epsilon, decay):
+def adadelta_update(p, g, square_avg, delta_avg, numbers):
     """Zeiler 2012."""
+    rate, rest, epsilon, decay = numbers[0], numbers[1], numbers[2], numbers[3]
     i = cuda.grid(1)
     if i < p.size:
         slope = g[i] + decay * p[i]
@@ -71,8 +76,11 @@ def adadelta_update(p, g, square_avg, delta_avg, rate, rest, epsilon, decay):
 
 
 @cuda.jit
-def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, decoupled, shrink, decay):
+def adam_update(p, g, m, v, v_max, decoupled, numbers):
     """Kingma and Ba 2015; `decoupled` is AdamW (Loshchilov and Hutter 2019); `v_max` (n) present is AMSGrad."""
+    rate, rest_1, rest_2, root, epsilon, shrink, decay = (
+        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6],
+    )  # fmt: skip
     i = cuda.grid(1)
     if i < p.size:
         value, slope = p[i], g[i]
@@ -92,8 +100,9 @@ def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, decouple
 
 
 @cuda.jit
-def adamax_update(p, g, m, u, rate, rest, keep, epsilon, decay):
+def adamax_update(p, g, m, u, numbers):
     """Kingma and Ba 2015, section 7.1."""
+    rate, rest, keep, epsilon, decay = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     i = cuda.grid(1)
     if i < p.size:
         slope = g[i] + decay * p[i]
@@ -107,8 +116,11 @@ def adamax_update(p, g, m, u, rate, rest, keep, epsilon, decay):
 
 
 @cuda.jit
-def nadam_update(p, g, m, v, rate_g, rate_m, rest_1, rest_2, root, epsilon, decoupled, shrink, decay):
+def nadam_update(p, g, m, v, decoupled, numbers):
     """Dozat 2016."""
+    rate_g, rate_m, rest_1, rest_2, root, epsilon, shrink, decay = (
+        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], numbers[7],
+    )  # fmt: skip
     i = cuda.grid(1)
     if i < p.size:
         value, slope = p[i], g[i]
@@ -124,8 +136,11 @@ def nadam_update(p, g, m, v, rate_g, rate_m, rest_1, rest_2, root, epsilon, deco
 
 
 @cuda.jit
-def radam_update(p, g, m, v, rectified, rate, rest_1, rest_2, epsilon, decoupled, shrink, decay):
+def radam_update(p, g, m, v, decoupled, numbers):
     """Liu et al. 2020; without rectification, in the first steps, momentum alone."""
+    rate, rest_1, rest_2, epsilon, shrink, decay, rectified = (
+        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6],
+    )  # fmt: skip
     i = cuda.grid(1)
     if i < p.size:
         value, slope = p[i], g[i]
@@ -137,12 +152,13 @@ def radam_update(p, g, m, v, rectified, rate, rest_1, rest_2, epsilon, decoupled
         second = v[i] + rest_2 * (slope * slope - v[i])
         m[i] = mean
         v[i] = second
-        p[i] = value - (rate * mean / (sqrt(second) + epsilon) if rectified else rate * mean)
+        p[i] = value - (rate * mean / (sqrt(second) + epsilon) if rectified != 0 else rate * mean)
 
 
 @cuda.jit
-def lion_update(p, g, m, rate, rest_1, rest_2, shrink):
+def lion_update(p, g, m, numbers):
     """Chen et al. 2023."""
+    rate, rest_1, rest_2, shrink = numbers[0], numbers[1], numbers[2], numbers[3]
     i = cuda.grid(1)
     if i < p.size:
         ahead = m[i] + rest_1 * (g[i] - m[i])
@@ -158,27 +174,27 @@ def lion_update(p, g, m, rate, rest_1, rest_2, shrink):
 def launch_sgd(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     cast = arrays[0].dtype.type
     rate, momentum, decay = (cast(params[k]) for k in ("learning_rate", "momentum", "weight_decay"))
-    arriving, nesterov = cast(1 - params["dampening"]), bool(params["nesterov"])
-    launch(sgd_update, blocks_for(dims["n"]), BLOCK, *arrays, rate, momentum, arriving, nesterov, decay)
+    numbers = rate, momentum, cast(1 - params["dampening"]), decay
+    launch(sgd_update, blocks_for(dims["n"]), BLOCK, *arrays, bool(params["nesterov"]), numbers)
 
 
 def launch_rmsprop(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     numbers = (
         params["learning_rate"], 1 - params["rho"], params["epsilon"], params["momentum"], params["weight_decay"],
     )  # fmt: skip
-    numbers = map(arrays[0].dtype.type, numbers)
-    launch(rmsprop_update, blocks_for(dims["n"]), BLOCK, *arrays, bool(params["nesterov"]), *numbers)
+    numbers = tuple(map(arrays[0].dtype.type, numbers))
+    launch(rmsprop_update, blocks_for(dims["n"]), BLOCK, *arrays, bool(params["nesterov"]), numbers)
 
 
 def launch_adagrad(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     rate = params["learning_rate"] / (1 + (params["step"] - 1) * params["lr_decay"])
-    numbers = map(arrays[0].dtype.type, (rate, params["epsilon"], params["weight_decay"]))
-    launch(adagrad_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers)
+    numbers = tuple(map(arrays[0].dtype.type, (rate, params["epsilon"], params["weight_decay"])))
+    launch(adagrad_update, blocks_for(dims["n"]), BLOCK, *arrays, numbers)
 
 
 def launch_adadelta(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     numbers = params["learning_rate"], 1 - params["rho"], params["epsilon"], params["weight_decay"]
-    launch(adadelta_update, blocks_for(dims["n"]), BLOCK, *arrays, *map(arrays[0].dtype.type, numbers))
+    launch(adadelta_update, blocks_for(dims["n"]), BLOCK, *arrays, tuple(map(arrays[0].dtype.type, numbers)))
 
 
 def launch_adam(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
@@ -187,16 +203,16 @@ def launch_adam(launch: Callable, arrays: list, workspace: Any, dims: dict, para
     corrected = bool(params["bias_correction"])
     correction_1 = 1 - beta_1 ** params["step"] if corrected else 1.0
     correction_2 = 1 - beta_2 ** params["step"] if corrected else 1.0
-    numbers = map(cast, (rate / correction_1, 1 - beta_1, 1 - beta_2, correction_2**-0.5, params["epsilon"]))
-    weights = bool(params["decoupled"]), cast(1 - rate * decay), cast(decay)
-    launch(adam_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers, *weights)
+    rate_1, root = rate / correction_1, correction_2**-0.5
+    numbers = rate_1, 1 - beta_1, 1 - beta_2, root, params["epsilon"], 1 - rate * decay, decay
+    launch(adam_update, blocks_for(dims["n"]), BLOCK, *arrays, bool(params["decoupled"]), tuple(map(cast, numbers)))
 
 
 def launch_adamax(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     beta_1, beta_2 = params["beta_1"], params["beta_2"]
     rate = params["learning_rate"] / (1 - beta_1 ** params["step"])
     numbers = rate, 1 - beta_1, beta_2, params["epsilon"], params["weight_decay"]
-    launch(adamax_update, blocks_for(dims["n"]), BLOCK, *arrays, *map(arrays[0].dtype.type, numbers))
+    launch(adamax_update, blocks_for(dims["n"]), BLOCK, *arrays, tuple(map(arrays[0].dtype.type, numbers)))
 
 
 def launch_nadam(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
@@ -205,9 +221,8 @@ def launch_nadam(launch: Callable, arrays: list, workspace: Any, dims: dict, par
     step, product = params["step"], params["momentum_product"]
     momentum, following = (beta_1 * (1 - 0.5 * 0.96 ** (t * params["momentum_decay"])) for t in (step, step + 1))
     rates = rate * (1 - momentum) / (1 - product), rate * following / (1 - product * following)
-    numbers = map(cast, (*rates, 1 - beta_1, 1 - beta_2, (1 - beta_2**step) ** -0.5, params["epsilon"]))
-    weights = bool(params["decoupled"]), cast(1 - rate * decay), cast(decay)
-    launch(nadam_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers, *weights)
+    numbers = *rates, 1 - beta_1, 1 - beta_2, (1 - beta_2**step) ** -0.5, params["epsilon"], 1 - rate * decay, decay
+    launch(nadam_update, blocks_for(dims["n"]), BLOCK, *arrays, bool(params["decoupled"]), tuple(map(cast, numbers)))
 
 
 def launch_radam(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
@@ -220,15 +235,14 @@ def launch_radam(launch: Callable, arrays: list, workspace: Any, dims: dict, par
     if rectified:
         ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
         step_size *= (ratio * (1 - decayed)) ** 0.5
-    numbers = map(cast, (step_size, 1 - beta_1, 1 - beta_2, params["epsilon"]))
-    weights = bool(params["decoupled"]), cast(1 - rate * decay), cast(decay)
-    launch(radam_update, blocks_for(dims["n"]), BLOCK, *arrays, rectified, *numbers, *weights)
+    numbers = step_size, 1 - beta_1, 1 - beta_2, params["epsilon"], 1 - rate * decay, decay, rectified
+    launch(radam_update, blocks_for(dims["n"]), BLOCK, *arrays, bool(params["decoupled"]), tuple(map(cast, numbers)))
 
 
 def launch_lion(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     rate, beta_1, beta_2, decay = (params[k] for k in ("learning_rate", "beta_1", "beta_2", "weight_decay"))
-    numbers = map(arrays[0].dtype.type, (rate, 1 - beta_1, 1 - beta_2, 1 - rate * decay))
-    launch(lion_update, blocks_for(dims["n"]), BLOCK, *arrays, *numbers)
+    numbers = tuple(map(arrays[0].dtype.type, (rate, 1 - beta_1, 1 - beta_2, 1 - rate * decay)))
+    launch(lion_update, blocks_for(dims["n"]), BLOCK, *arrays, numbers)
 
 
 KERNELS = {

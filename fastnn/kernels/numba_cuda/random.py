@@ -19,13 +19,14 @@ _WEYL_0, _WEYL_1 = uint64(0x9E3779B9), uint64(0xBB67AE85)
 
 
 @cuda.jit(device=True)
-def philox4x32(block, step, stream, key_low, key_high):
+def philox4x32(block, counter):
     """Four words of Philox4x32-10 for a block's number (Salmon et al., Parallel random numbers: as easy as 1, 2, 3).
 
-    The counter is (block low, block high, step, stream). 32-bit words are kept in uint64.
+    `counter` is key low, key high, stream, step; the counter proper (block low, block high, step, stream). 32-bit words
+    are kept in uint64.
     """
-    c0, c1, c2, c3 = block & _LOW, block >> _HALF, step, stream
-    k0, k1 = key_low, key_high
+    c0, c1, c2, c3 = block & _LOW, block >> _HALF, counter[3], counter[2]
+    k0, k1 = counter[0], counter[1]
     for _ in range(10):
         p0 = _MULTIPLIER_0 * c0
         p1 = _MULTIPLIER_1 * c2
@@ -36,12 +37,12 @@ def philox4x32(block, step, stream, key_low, key_high):
 
 
 @cuda.jit
-def dropout(x, y, threshold, scale, key_low, key_high, stream, step):
+def dropout(x, y, threshold, scale, counter):
     """x (n) -> y (n): 0 where the element's word is below the threshold, elsewhere scale x; four elements a thread."""
     T = x.dtype.type
     first = 4 * cuda.grid(1)
     if first < y.size:
-        words = philox4x32(uint64(cuda.grid(1)), step, stream, key_low, key_high)
+        words = philox4x32(uint64(cuda.grid(1)), counter)
         y[first] = x[first] * scale if words[0] >= threshold else T(0)
         if first + 1 < y.size:
             y[first + 1] = x[first + 1] * scale if words[1] >= threshold else T(0)
@@ -97,20 +98,20 @@ def normal_pair(a, b, like):
 
 
 @cuda.jit(device=True)
-def normals(block, key_low, key_high, stream, step, like):
+def normals(block, counter, like):
     """Four standard normal numbers of the type of `like`."""
-    words = philox4x32(block, step, stream, key_low, key_high)
+    words = philox4x32(block, counter)
     z0, z1 = normal_pair(words[0], words[1], like)
     z2, z3 = normal_pair(words[2], words[3], like)
     return z0, z1, z2, z3
 
 
 @cuda.jit
-def gaussian_noise(x, y, stddev, key_low, key_high, stream, step):
+def gaussian_noise(x, y, stddev, counter):
     """x (n) -> y (n): x + stddev z; four elements a thread."""
     first = 4 * cuda.grid(1)
     if first < y.size:
-        z = normals(uint64(cuda.grid(1)), key_low, key_high, stream, step, stddev)
+        z = normals(uint64(cuda.grid(1)), counter, stddev)
         y[first] = x[first] + stddev * z[0]
         if first + 1 < y.size:
             y[first + 1] = x[first + 1] + stddev * z[1]
@@ -121,12 +122,12 @@ def gaussian_noise(x, y, stddev, key_low, key_high, stream, step):
 
 
 @cuda.jit
-def gaussian_dropout(x, y, stddev, key_low, key_high, stream, step):
+def gaussian_dropout(x, y, stddev, counter):
     """x (n) -> y (n): x (1 + stddev z); four elements a thread."""
     one = x.dtype.type(1)
     first = 4 * cuda.grid(1)
     if first < y.size:
-        z = normals(uint64(cuda.grid(1)), key_low, key_high, stream, step, stddev)
+        z = normals(uint64(cuda.grid(1)), counter, stddev)
         y[first] = x[first] * (one + stddev * z[0])
         if first + 1 < y.size:
             y[first + 1] = x[first + 1] * (one + stddev * z[1])
@@ -136,17 +137,17 @@ def gaussian_dropout(x, y, stddev, key_low, key_high, stream, step):
             y[first + 3] = x[first + 3] * (one + stddev * z[3])
 
 
-def counter(params: dict) -> list[uint64]:
+def counter_of(params: dict) -> tuple[uint64, ...]:
     """Key (low, high), stream and step as 32-bit words."""
     seed = int(params["seed"])
-    return [uint64(v) for v in (seed & 0xFFFFFFFF, seed >> 32, int(params["stream"]), int(params["step"]))]
+    return tuple(map(uint64, (seed & 0xFFFFFFFF, seed >> 32, int(params["stream"]), int(params["step"]))))
 
 
 def launch_dropout(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     rate = float(params["rate"])
     scale = arrays[0].dtype.type(1 / (1 - rate) if rate < 1 else 0)
     threshold = uint64(int(rate * 2**32))
-    launch(dropout, blocks_for(-(-dims["n"] // 4)), BLOCK, *arrays, threshold, scale, *counter(params))
+    launch(dropout, blocks_for(-(-dims["n"] // 4)), BLOCK, *arrays, threshold, scale, counter_of(params))
 
 
 def gaussian(kernel: Any) -> Callable[..., None]:
@@ -154,7 +155,7 @@ def gaussian(kernel: Any) -> Callable[..., None]:
 
     def launcher(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
         stddev = arrays[0].dtype.type(params["stddev"])
-        launch(kernel, blocks_for(-(-dims["n"] // 4)), BLOCK, *arrays, stddev, *counter(params))
+        launch(kernel, blocks_for(-(-dims["n"] // 4)), BLOCK, *arrays, stddev, counter_of(params))
 
     return launcher
 

@@ -16,11 +16,12 @@ from fastnn.kernels.numba_cuda.sizes import BLOCK, CHUNK, COLUMNS
 
 
 @cuda.jit
-def penalty(p, g, partial, l1, l2, weight, twice):
+def penalty(p, g, partial, factors, slopes):
     """p (n), g (n)? -> partial[i] = l1 sum|p| + l2 sum p^2 over CHUNK elements, each by a block.
 
-    g += weight sign(p) + twice p, where weight and twice are l1 and 2 l2 in the arrays' type.
+    g += weight sign(p) + twice p. The factors are l1 and l2; the slopes l1 and 2 l2, in the arrays' type.
     """
+    l1, l2, weight, twice = factors[0], factors[1], slopes[0], slopes[1]
     start = cuda.blockIdx.x * CHUNK
     total = 0.0
     for i in range(start + cuda.threadIdx.x, min(start + CHUNK, p.size), BLOCK):
@@ -39,11 +40,11 @@ def penalty(p, g, partial, l1, l2, weight, twice):
 
 
 @cuda.jit
-def soft_threshold(p, t):
-    """p (n): sign(p) max(|p| - t, 0) = p - clip(p, -t, t)."""
+def soft_threshold(p, numbers):
+    """p (n): sign(p) max(|p| - t, 0) = p - clip(p, -t, t), t the only one of `numbers`."""
     i = cuda.grid(1)
     if i < p.size:
-        p[i] -= clip(p[i], -t, t)
+        p[i] -= clip(p[i], -numbers[0], numbers[0])
 
 
 @cuda.jit
@@ -73,13 +74,13 @@ def launch_penalty(launch: Callable, arrays: list, workspace: Any, dims: dict, p
     p, g, value = arrays
     l1, l2, cast = float(params["l1"]), float(params["l2"]), p.dtype.type
     chunks = chunks_of(dims["n"], CHUNK)
-    launch(penalty, chunks, BLOCK, p, g, workspace, l1, l2, cast(l1), cast(2 * l2))
+    launch(penalty, chunks, BLOCK, p, g, workspace, (l1, l2), (cast(l1), cast(2 * l2)))
     launch_totals(launch, workspace, value, chunks)
 
 
 def launch_threshold(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     (p,) = arrays
-    launch(soft_threshold, blocks_for(dims["n"]), BLOCK, p, p.dtype.type(params["learning_rate"] * params["l1"]))
+    launch(soft_threshold, blocks_for(dims["n"]), BLOCK, p, (p.dtype.type(params["learning_rate"] * params["l1"]),))
 
 
 def launch_max_norm(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import AbstractContextManager
 from functools import cache, lru_cache
 from typing import Any
 
@@ -111,8 +112,9 @@ else:
             return kernel[blocks, threads, stream]
 
 __all__ = [
-    "SIMULATED", "absent", "address", "allocate", "cos", "cuda", "device_array", "exp", "expm1", "inlined", "is_available",
-    "launch", "log", "log1p", "move", "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
+    "SIMULATED", "absent", "address", "allocate", "cos", "cuda", "device_array", "exp", "expm1", "handle",
+    "inlined", "is_available", "launch", "log", "log1p", "move", "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
+    "without_frees",
 ]  # fmt: skip
 
 
@@ -124,6 +126,16 @@ def is_available() -> bool:
 def new_stream() -> Any:
     """A queue of launches and copies, executed in order."""
     return numba_cuda.stream()
+
+
+def handle(stream: Any) -> int:
+    """A stream's handle, as the driver knows it."""
+    return int(stream.handle)
+
+
+def without_frees() -> AbstractContextManager[None]:
+    """A context in which memory that is no longer used is not given back yet."""
+    return numba_cuda.defer_cleanup()
 
 
 def launch(kernel: Any, blocks: int, threads: int, stream: Any, arguments: tuple[Any, ...]) -> None:

@@ -15,7 +15,9 @@ CHUNK = 16 if SIMULATED else 4096
 COLUMNS, ROWS = (4, 4) if SIMULATED else (32, 512)
 #: Matrix products, by the bytes of an element: a block computes a tile of so many rows and columns, a thread so many
 #: rows and columns of it. Largest first; (tile / micro) squared threads.
-TILES = {4: ((8, 4), (4, 4)), 8: ((8, 4), (4, 4))} if SIMULATED else {4: ((128, 8), (64, 4), (32, 4)), 8: ((64, 4), (32, 4))}
+TILES: dict[int, tuple[tuple[int, int], ...]] = {4: ((128, 8), (64, 4), (32, 4)), 8: ((64, 4), (32, 4))}
+if SIMULATED:
+    TILES = dict.fromkeys(TILES, ((8, 4), (4, 4)))
 #: A slice of the inner dimension in shared memory, and slices whose products are added up before their sum is added to
 #: the others: 256 products.
 STEP, FOLD = (4, 2) if SIMULATED else (16, 16)
