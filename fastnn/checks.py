@@ -16,6 +16,10 @@ from fastnn_ext.arrays import ready, within
 FLOATING = {np.dtype(name): name for name in DTYPES}
 
 
+#: kDLCUDA of DLPack's device types.
+DLPACK_CUDA = 2
+
+
 class ShapeError(ValueError):
     """An array's shape does not fit the op, the other arrays or the model."""
 
@@ -49,8 +53,12 @@ def fail(kind: type[Exception], op: str, argument: str, expected: str, got: obje
 
 
 def is_device_array(value: object) -> bool:
-    """Whether a value lives on a CUDA device."""
-    return type(value) is not np.ndarray and hasattr(value, "__cuda_array_interface__")
+    """Whether a value lives on a CUDA device: by its CUDA array interface, or by its device in the sense of DLPack."""
+    if isinstance(value, np.ndarray):
+        return False
+    if hasattr(value, "__cuda_array_interface__"):
+        return True
+    return hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == DLPACK_CUDA
 
 
 def floating_dtype(op: str, values: Sequence[Any], names: Sequence[str]) -> np.dtype:

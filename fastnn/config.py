@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import __version__, backends
+from fastnn.backends import cuda_driver
 from fastnn.precision import get_matmul_precision
 from fastnn.threadcount import get_num_threads
 
@@ -31,7 +32,8 @@ def config_report() -> dict[str, Any]:
     dict
         version, python, numpy, cpu; isa (in use) and isas_available; matmul_precision (the policy); threads; openmp
         (a description, or None for a serial build); backends: for each name None if it can be used, else why not and
-        what would provide it.
+        what would provide it; cuda: the cards, the CUDA version that their driver runs (None without one), and the
+        toolkit's packages.
     """
     import fastnn_ext
     from fastnn_ext import executor
@@ -48,6 +50,11 @@ def config_report() -> dict[str, Any]:
         "threads": get_num_threads(),
         "openmp": f"OpenMP {version // 100}-{version % 100:02d}" if version else None,
         "backends": {name: backends.missing(name) for name in backends.MODULES},
+        "cuda": {
+            "cards": [str(card) for card in cuda_driver.cards()],
+            "driver": cuda_driver.driver_version(),
+            "toolkit": cuda_driver.toolkit(),
+        },
     }
 
 
@@ -69,6 +76,16 @@ def show_config() -> None:
     )
     print("backends")
     print_aligned({f"  {name}": reason or "available" for name, reason in report["backends"].items()})
+    cuda = report["cuda"]
+    toolkit = ", ".join(f"{name} {version}" for name, version in cuda["toolkit"].items())
+    print("CUDA")
+    print_aligned(
+        {
+            "  card": "; ".join(cuda["cards"]) or "none",
+            "  driver": f"for CUDA {cuda['driver']}" if cuda["driver"] else "none",
+            "  toolkit": toolkit or 'none: `pip install "fastnn[cuda13]"` provides it',
+        }
+    )
 
 
 def print_aligned(values: dict[str, object]) -> None:

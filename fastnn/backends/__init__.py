@@ -7,7 +7,8 @@ A backend is an object with
 - ``run(op, arrays, dims, params)``: one op at once, on checked arrays (None for an absent one);
 - ``compile(program) -> Replay``: a recorded program, whose ``run(arrays)`` takes the program's inputs and outputs;
 - ``empty(shape, dtype)``, ``to_device(host)``, ``to_host(array)``, ``assign(array, host)``: memory where the backend
-  computes; ``to_device`` copies.
+  computes; ``to_device`` copies;
+- ``accept(value)`` of a device backend: any library's array on the device as its own kind.
 """
 
 from __future__ import annotations

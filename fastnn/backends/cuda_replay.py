@@ -168,7 +168,7 @@ class CudaReplay:
 
     def run(self, arrays: tuple[Any, ...]) -> None:
         stream = self.backend.stream
-        given = [self.backend.shim.device_array(a) for a in arrays]
+        given = [self.backend.accept(a) for a in arrays]
         with self.backend.lock:
             for own, array in zip(self.inputs, given[: len(self.inputs)], strict=True):
                 own.copy_to_device(array, stream=stream)

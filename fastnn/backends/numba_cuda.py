@@ -6,7 +6,6 @@ copy. Calls are queued: only `to_host` waits for results. With ``NUMBA_ENABLE_CU
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import checks
+from fastnn.backends.cuda_driver import device_count
 from fastnn.backends.cuda_replay import CudaReplay
 from fastnn.backends.host import floating
 from fastnn.table import DTYPES, Op
@@ -37,7 +38,7 @@ def available() -> str | None:
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
     if importlib.util.find_spec("numba" if simulated else "numba_cuda") is None:
         return f"{'Numba' if simulated else 'numba-cuda'} is not installed; {_COMMAND}"
-    if not simulated and _device_count() == 0:
+    if not simulated and device_count() == 0:
         return "there is no CUDA device, or no driver for it (see `nvidia-smi`); NUMBA_ENABLE_CUDASIM=1 simulates one"
     try:
         shim = import_module(f"{_PACKAGE}.shim")
@@ -46,17 +47,6 @@ def available() -> str | None:
     if not shim.is_available():
         return f"numba-cuda finds no NVVM, the compiler for the device; {_COMMAND}"
     return None
-
-
-def _device_count() -> int:
-    """CUDA devices of this machine, asked of the driver itself: importing Numba takes a second."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    return 0 if failed else count.value
 
 
 @cache
@@ -113,13 +103,22 @@ class CudaBackend:
     def assign(self, array: Any, host: np.ndarray) -> None:
         array.copy_to_device(np.ascontiguousarray(host).reshape(host.shape), stream=self.stream)
 
+    def accept(self, value: Any) -> Any:
+        """An array on the device as numba-cuda's own kind, without a copy; whatever else there is as it is."""
+        if not checks.is_device_array(value):
+            return value
+        array = self.shim.device_array(value, self.stream)
+        if not array.is_c_contiguous():
+            checks.fail(checks.LayoutError, "cuda", "array", "a C-contiguous array", f"strides {array.strides}")
+        return array
+
     def present(self, op: Op, arrays: Sequence[Any]) -> list[Any]:
         """Arrays as kernels take them: numba-cuda's own kind, and without elements for the absent ones."""
         dtype = floating(op, arrays).name
         return [
             self.shim.absent("int64" if argument.integer else dtype, len(argument.dims))
             if array is None
-            else self.shim.device_array(array)
+            else self.accept(array)
             for argument, array in zip(op.arguments, arrays, strict=True)
         ]
 

@@ -99,6 +99,8 @@ def _constant(op: Op, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
 def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], backend: str | None) -> tuple:
     chosen = backends.select(backend, inputs)
     checks.same_place(op.name, inputs, chosen.device, chosen.name)
+    if chosen.device:
+        inputs, out = tuple(map(chosen.accept, inputs)), _accepted(chosen, out)
     params = {k: v.value if isinstance(v, Slot) else v for k, v in params.items()}
     floats = [i for i, a in enumerate(op.inputs) if inputs[i] is not None and not a.integer]
     dtype = checks.floating_dtype(op.name, [inputs[i] for i in floats], [op.inputs[i].name for i in floats])
@@ -137,6 +139,11 @@ def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], b
     return tuple(outputs)
 
 
+def _accepted(backend: backends.Backend, out: Any) -> Any:
+    """The arrays for outputs, one or a tuple of them, as the backend takes them."""
+    return tuple(map(backend.accept, out)) if isinstance(out, tuple) else backend.accept(out)
+
+
 def shape_of(x: Any) -> tuple[int, ...]:
     """Shape of an array, tensor, number or nested list."""
     return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
@@ -155,6 +162,8 @@ def flat_out(out: Any, shape: tuple[int, ...], flat: tuple[int, ...], op: str) -
     """An `out` array of `shape` as the view that a kernel writes; one that has no such view is an error."""
     if out is None:
         return None
+    if checks.is_device_array(out):
+        out = backends.load("cuda").accept(out)
     argument = TABLE["linear"].outputs[0]
     dtype = np.dtype(getattr(out, "dtype", float)).newbyteorder("=")
     checks.output(op, argument, out, shape, dtype, ())

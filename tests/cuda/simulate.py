@@ -96,6 +96,62 @@ def training() -> str:
     return ""
 
 
+class Foreign:
+    """Another library's array on the device: known by its CUDA array interface, its dtype of the library's own."""
+
+    dtype = "float32 of another library"
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape = array, array.shape
+        self.__cuda_array_interface__ = array.__array_interface__
+
+    def reshape(self, *shape) -> "Foreign":
+        return type(self)(self.array.reshape(*shape))
+
+
+class Exchanged(Foreign):
+    """The same, known by DLPack alone."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape = array, array.shape
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, stream=None, **_):
+        return self.array.__dlpack__()
+
+
+def interoperation() -> dict:
+    """What comes of arrays of other libraries, of arrays in the wrong place, and of labels that are no classes."""
+    x = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, 6.0]], np.float32)
+    found = {}
+    for kind in (Foreign, Exchanged):
+        with mock.patch.object(shim, "handle", lambda stream: -1):
+            out = np.zeros_like(x)
+            fn.ops.relu(kind(x), out=kind(out))
+            y = fn.ops.matmul(kind(x), kind(np.ascontiguousarray(x.T)))
+            found[kind.__name__] = [out.tolist(), fn.to_host(y).tolist()]
+    calls = {
+        "strided": lambda: fn.ops.matmul(Foreign(x), Foreign(x.T)),
+        "host": lambda: fn.ops.relu(x, backend="cuda"),
+        "device": lambda: fn.ops.relu(Foreign(x), backend="cython"),
+    }
+    for name, call in calls.items():
+        try:
+            call()
+            found[name] = "no error"
+        except fn.checks.LayoutError as error:
+            found[name] = str(error)
+    logits = fn.to_device(x)
+    for loss in (fn.ops.sparse_softmax_cross_entropy, fn.ops.sparse_categorical_cross_entropy):
+        for wrong in (3, -1):
+            results = loss(logits, fn.to_device(np.array([1, wrong])), gradient=True)
+            value, gradient = map(fn.to_host, results)
+            found[f"{loss.__name__} {wrong}"] = np.isnan([value.item(), *gradient.ravel()]).tolist()
+    return found
+
+
 class Driver:
     """What graphs need of NVIDIA's bindings, as far as launches are concerned.
 
@@ -179,6 +235,6 @@ if __name__ == "__main__":
     sys.setswitchinterval(1e-4)
     names = sys.argv[2:] or TABLE
     results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in DTYPES}
-    results |= {"training": training(), "exhausted": exhausted()}
+    results |= {"training": training(), "exhausted": exhausted(), "interoperation": interoperation()}
     results["graphs"] = {broken: captured(broken) for broken in BROKEN}
     Path(sys.argv[1]).write_text(json.dumps(results), encoding="utf-8")

@@ -56,6 +56,18 @@ def test_graphs(results):
         assert len(result["told"]) == 1 and "launched one by one" in result["told"][0]
 
 
+def test_interoperation(results):
+    """Arrays of other libraries on the device are taken as they are; those in the wrong place are told where to go."""
+    found = results["interoperation"]
+    wanted = [[[0, 2, 3], [4, 0, 6]], [[14, 4], [4, 77]]]
+    assert found.pop("Foreign") == wanted and found.pop("Exchanged") == wanted
+    assert found.pop("strided") == "cuda: array: expected a C-contiguous array, got strides (4, 12)"
+    assert "fastnn.to_device" in found.pop("host") and "fastnn.to_host" in found.pop("device")
+    assert len(found) == 4
+    for name, nan in found.items():  # the loss, the gradient of the good row, that of the other
+        assert nan == [True, False, False, False, True, True, True], name
+
+
 def test_out_of_memory(results):
     """The error says what was asked for and what there is."""
     assert results["exhausted"].startswith("cuda: an array of 12,000 bytes does not fit: ")

@@ -12,7 +12,7 @@ from typing import Any
 from numpy import float64, int64
 
 from fastnn.kernels.numba_cuda.shim import cuda
-from fastnn.kernels.numba_cuda.sizes import BLOCK, COLUMNS
+from fastnn.kernels.numba_cuda.sizes import BLOCK, COLUMNS, WAVE
 
 
 @cuda.jit(device=True)
@@ -35,14 +35,14 @@ def group_sum(value, lanes):
 
 
 @cuda.jit(device=True)
-def column_sum(value):
-    """Sum of a float64 number over a block's threads of the same remainder by COLUMNS, in each of them."""
+def column_sum(value, columns):
+    """Sum of a float64 number over a block's threads of the same remainder by `columns`, in each of them."""
     shared = cuda.shared.array(BLOCK, float64)
     me = cuda.threadIdx.x
     shared[me] = value
     cuda.syncthreads()
     total = 0.0
-    for other in range(me % COLUMNS, BLOCK, COLUMNS):
+    for other in range(me % columns, BLOCK, columns):
         total += shared[other]
     cuda.syncthreads()
     return total
@@ -111,6 +111,14 @@ def lanes_for(size: int) -> int:
 def blocks_for(threads: int) -> int:
     """Blocks that hold so many threads."""
     return -(-threads // BLOCK)
+
+
+def columns_for(size: int) -> int:
+    """Columns that a block takes at a time: few where there are few, so that more blocks share them.
+
+    A quarter of COLUMNS is a sector of 32 bytes in float32, the least that is read from memory at once.
+    """
+    return COLUMNS if size >= COLUMNS * WAVE else COLUMNS // 4
 
 
 def elements(kernel: Any) -> Callable[..., None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numpy import float64
+from numpy import float64, nan
 
 from fastnn.kernels.numba_cuda import errors, scalar, shim
 from fastnn.kernels.numba_cuda.activations import row_maximum
@@ -26,6 +26,17 @@ def target(targets, labels, i, j, smoothing, c):
     return t * (1.0 - smoothing) + smoothing / c
 
 
+@cuda.jit(device=True)
+def row_weight(weight, labels, i, c):
+    """Weight of row i, 1 where there are none; NaN if its label is no class.
+
+    So are then the loss and the row's gradient: to look at labels on the device before the launch would wait for them.
+    """
+    if labels.size > 0 and not 0 <= labels[i] < c:
+        return nan
+    return float64(weight[i]) if weight.size > 0 else 1.0
+
+
 @cuda.jit
 def elementwise_loss(y_pred, targets, labels, weight, grad, partial, kind, delta, smoothing, scale):
     """y_pred (b,c), weight (b)? -> grad (b,c)?, partial[i] = sum over elements from CHUNK * i on.
@@ -39,7 +50,7 @@ def elementwise_loss(y_pred, targets, labels, weight, grad, partial, kind, delta
         i, j = e // c, e % c
         t = target(targets, labels, i, j, smoothing, c)
         value, slope = errors.error(kind, y_pred[i, j], t, delta)
-        w = float64(weight[i]) if weight.size > 0 else 1.0
+        w = row_weight(weight, labels, i, c)
         total += w * value
         if grad.size > 0:
             grad[i, j] = slope * w * scale
@@ -72,7 +83,7 @@ def cross_entropy(y_pred, targets, labels, weight, grad, partial, smoothing, lan
     mass = group_sum(mass, lanes)
     loss = 0.0
     if row < b:
-        w = float64(weight[row]) if weight.size > 0 else 1.0
+        w = row_weight(weight, labels, row, c)
         if lane == 0:
             # One of the terms is 1: what the others add to it keeps all its digits.
             loss = w * (float64(shim.log1p(T(total - 1.0))) * mass - product)

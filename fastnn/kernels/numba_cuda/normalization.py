@@ -1,6 +1,6 @@
 """Layer and batch normalisation with their gradients. Rules as in backends/reference.py.
 
-A group of threads normalises a row, a block COLUMNS columns. Statistics and differences from the mean are float64: in
+A group of threads normalises a row, a block some columns. Statistics and differences from the mean are float64: in
 float32 a mean far from 0 would swallow the spread around it. Fixed statistics are in the arrays' type already.
 """
 
@@ -12,9 +12,9 @@ from typing import Any
 from numpy import float64
 
 from fastnn.kernels.numba_cuda import shim
-from fastnn.kernels.numba_cuda.groups import blocks_for, column_sum, group_sum, lanes_for
+from fastnn.kernels.numba_cuda.groups import blocks_for, column_sum, columns_for, group_sum, lanes_for
 from fastnn.kernels.numba_cuda.shim import cuda
-from fastnn.kernels.numba_cuda.sizes import BLOCK, COLUMNS
+from fastnn.kernels.numba_cuda.sizes import BLOCK
 
 
 @cuda.jit(device=True)
@@ -76,56 +76,56 @@ def row_gradients(dy, x, gamma, mean, rstd, dx, lanes):
 
 
 @cuda.jit
-def column_gradients(dy, x, gamma, mean, rstd, dx, dgamma, dbeta, by_row):
+def column_gradients(dy, x, gamma, mean, rstd, dx, dgamma, dbeta, by_row, columns):
     """dgamma (c)? and dbeta (c)?, sums of dy h and dy, h = (x - mean) rstd, statistics of rows or of columns.
 
     With statistics of columns also dx (b,c)? = gamma rstd (dy - average(dy) - h average(dy h)).
     """
     b, c = x.shape
     me = cuda.threadIdx.x
-    column = cuda.blockIdx.x * COLUMNS + me % COLUMNS
+    column = cuda.blockIdx.x * columns + me % columns
     total, product = 0.0, 0.0
     if column < c:
-        for i in range(me // COLUMNS, b, BLOCK // COLUMNS):
+        for i in range(me // columns, b, BLOCK // columns):
             k = i if by_row else column
             g = float64(dy[i, column])
             total += g
             product += g * ((float64(x[i, column]) - float64(mean[k])) * float64(rstd[k]))
-    total = column_sum(total)
-    product = column_sum(product)
+    total = column_sum(total, columns)
+    product = column_sum(product, columns)
     if column < c:
-        if me < COLUMNS and dgamma.size > 0:
+        if me < columns and dgamma.size > 0:
             dgamma[column] = product
-        if me < COLUMNS and dbeta.size > 0:
+        if me < columns and dbeta.size > 0:
             dbeta[column] = total
         if dx.size > 0:
             m, r = float64(mean[column]), float64(rstd[column])
             scale = r * factor(gamma, column)
-            for i in range(me // COLUMNS, b, BLOCK // COLUMNS):
+            for i in range(me // columns, b, BLOCK // columns):
                 h = (float64(x[i, column]) - m) * r
                 dx[i, column] = scale * (float64(dy[i, column]) - total / b - h * (product / b))
 
 
 @cuda.jit
-def batch_norm(x, gamma, beta, moving_mean, moving_variance, y, mean, rstd, momentum, epsilon):
+def batch_norm(x, gamma, beta, moving_mean, moving_variance, y, mean, rstd, momentum, epsilon, columns):
     """x (b,c), gamma (c)?, beta (c)?, moving_mean (c), moving_variance (c) -> y (b,c), mean (c)?, rstd (c)?"""
     b, c = x.shape
     me = cuda.threadIdx.x
-    column = cuda.blockIdx.x * COLUMNS + me % COLUMNS
+    column = cuda.blockIdx.x * columns + me % columns
     total = 0.0
     if column < c:
-        for i in range(me // COLUMNS, b, BLOCK // COLUMNS):
+        for i in range(me // columns, b, BLOCK // columns):
             total += float64(x[i, column])
-    center = column_sum(total) / b
+    center = column_sum(total, columns) / b
     total = 0.0
     if column < c:
-        for i in range(me // COLUMNS, b, BLOCK // COLUMNS):
+        for i in range(me // columns, b, BLOCK // columns):
             d = float64(x[i, column]) - center
             total += d * d
-    variance = column_sum(total) / b
+    variance = column_sum(total, columns) / b
     scale = 1.0 / shim.sqrt(variance + epsilon)
     if column < c:
-        if me < COLUMNS:
+        if me < columns:
             moving_mean[column] = momentum * float64(moving_mean[column]) + (1.0 - momentum) * center
             moving_variance[column] = momentum * float64(moving_variance[column]) + (1.0 - momentum) * variance
             if mean.size > 0:
@@ -133,7 +133,7 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, y, mean, rstd, mome
             if rstd.size > 0:
                 rstd[column] = scale
         scale *= factor(gamma, column)
-        for i in range(me // COLUMNS, b, BLOCK // COLUMNS):
+        for i in range(me // columns, b, BLOCK // columns):
             y[i, column] = (float64(x[i, column]) - center) * scale + summand(beta, column)
 
 
@@ -163,17 +163,20 @@ def launch_layer_norm_backward(launch: Callable, arrays: list, workspace: Any, d
         launch(row_gradients, blocks_for(dims["b"] * lanes), BLOCK, dy, x, gamma, mean, rstd, dx, lanes)
     if dgamma.size > 0 or dbeta.size > 0:
         none = shim.absent(x.dtype.name, 2)
-        blocks = -(-dims["c"] // COLUMNS)
-        launch(column_gradients, blocks, BLOCK, dy, x, gamma, mean, rstd, none, dgamma, dbeta, True)
+        columns = columns_for(dims["c"])
+        blocks = -(-dims["c"] // columns)
+        launch(column_gradients, blocks, BLOCK, dy, x, gamma, mean, rstd, none, dgamma, dbeta, True, columns)
 
 
 def launch_batch_norm(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+    columns = columns_for(dims["c"])
     numbers = float(params["momentum"]), float(params["epsilon"])
-    launch(batch_norm, -(-dims["c"] // COLUMNS), BLOCK, *arrays, *numbers)
+    launch(batch_norm, -(-dims["c"] // columns), BLOCK, *arrays, *numbers, columns)
 
 
 def launch_batch_norm_backward(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
-    launch(column_gradients, -(-dims["c"] // COLUMNS), BLOCK, *arrays, False)
+    columns = columns_for(dims["c"])
+    launch(column_gradients, -(-dims["c"] // columns), BLOCK, *arrays, False, columns)
 
 
 def launch_inference(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:

@@ -56,7 +56,7 @@ def max_norm(w, limit):
     if column < w.shape[1]:
         for i in range(me // COLUMNS, w.shape[0], BLOCK // COLUMNS):
             total += float64(w[i, column]) * float64(w[i, column])
-    norm = shim.sqrt(column_sum(total))
+    norm = shim.sqrt(column_sum(total, COLUMNS))
     if column < w.shape[1] and norm > limit:
         for i in range(me // COLUMNS, w.shape[0], BLOCK // COLUMNS):
             w[i, column] = float64(w[i, column]) * (limit / norm)

@@ -10,6 +10,7 @@ import sys
 import warnings
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,9 @@ if SIMULATED:
 
     def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
         return kernel[blocks, threads, stream]
+
+    def _adopted(array: Any) -> Any:
+        return FakeCUDAArray(np.asarray(SimpleNamespace(__array_interface__=array.__cuda_array_interface__)))
 else:
     from math import cos, exp, expm1, log, log1p, pow, sin, sqrt, tanh
 
@@ -103,6 +107,8 @@ else:
             return context.get_dummy_value()
 
         return types.void(to, types.intp, source, types.intp), generate
+
+    _adopted = numba_cuda.as_cuda_array
 
     @lru_cache(maxsize=4096)
     def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
@@ -169,9 +175,32 @@ def absent(dtype: str, ndim: int) -> Any:
     return numba_cuda.device_array((0,) * ndim, dtype)
 
 
-def device_array(array: Any) -> Any:
-    """Any array that lives on the device as numba-cuda's own kind, without a copy."""
-    return array if hasattr(array, "copy_to_host") else numba_cuda.as_cuda_array(array)
+def device_array(array: Any, stream: Any) -> Any:
+    """Any array that lives on the device as numba-cuda's own kind, without a copy.
+
+    What its library has queued already is done before what is queued on `stream` from now on.
+    """
+    if hasattr(array, "copy_to_host"):
+        return array
+    return _adopted(array if hasattr(array, "__cuda_array_interface__") else _Exchanged(array, stream))
+
+
+class _Exchanged:
+    """An array that can be had by DLPack only, under the CUDA array interface. Keeps the array alive."""
+
+    def __init__(self, array: Any, stream: Any) -> None:
+        from cuda.core.utils import StridedMemoryView
+
+        self.view = StridedMemoryView.from_dlpack(array, stream_ptr=handle(stream))
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        view, itemsize = self.view, self.view.dtype.itemsize
+        strides = None if view.strides is None else tuple(s * itemsize for s in view.strides)
+        return {
+            "shape": tuple(view.shape), "typestr": view.dtype.str, "data": (view.ptr, view.readonly),
+            "strides": strides, "version": 3, "stream": None,
+        }  # fmt: skip
 
 
 def address(array: Any) -> int:
@@ -182,6 +211,6 @@ def address(array: Any) -> int:
 
 def to_host(array: Any, stream: Any) -> np.ndarray:
     """A copy in main memory, after everything queued before is done."""
-    host = device_array(array).copy_to_host(stream=stream)
+    host = device_array(array, stream).copy_to_host(stream=stream)
     stream.synchronize()
     return host
