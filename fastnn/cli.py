@@ -15,7 +15,7 @@ from fastnn.table import ACTIVATIONS, DTYPES
 BACKENDS = ("cython", "numba", "cuda", "reference")
 OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "lion", "nadam", "radam", "rmsprop", "sgd")
 BENCH_GROUPS = ("matmul", "dense", "activations", "softmax", "optimizers", "training", "inference", "fit")
-PEERS = ("numpy", "torch", "jax", "sklearn", "onnxruntime")
+PEERS = ("numpy", "torch", "jax", "sklearn", "onnxruntime", "cupy")
 #: Exit status after Ctrl-C: 128 + SIGINT, as shells have it.
 INTERRUPTED = 130
 

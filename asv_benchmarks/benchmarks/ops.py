@@ -29,3 +29,5 @@ class Ops:
 
     def time_op(self, op: str, backend: str, threads: int) -> None:
         self.backend.run(self.op, self.arrays, self.dims, self.parameters)
+        if self.backend.device:
+            self.backend.synchronize()

@@ -167,16 +167,15 @@ class CudaReplay:
         self.numbers.write()
 
     def run(self, arrays: tuple[Any, ...]) -> None:
-        stream = self.backend.stream
         given = [self.backend.accept(a) for a in arrays]
         with self.backend.lock:
             for own, array in zip(self.inputs, given[: len(self.inputs)], strict=True):
-                own.copy_to_device(array, stream=stream)
+                self.backend.copy(array, own)
             self._renew()
             for step in self.steps:
                 step()
             for own, array in zip(self.outputs, given[len(self.inputs) :], strict=True):
-                array.copy_to_device(own, stream=stream)
+                self.backend.copy(own, array)
 
 
 class Place:

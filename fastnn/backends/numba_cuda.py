@@ -103,6 +103,18 @@ class CudaBackend:
     def assign(self, array: Any, host: np.ndarray) -> None:
         array.copy_to_device(np.ascontiguousarray(host).reshape(host.shape), stream=self.stream)
 
+    def copy(self, source: Any, target: Any) -> None:
+        """Queue a copy between two arrays of the device."""
+        target.copy_to_device(source, stream=self.stream)
+
+    def synchronize(self) -> None:
+        """Wait until everything queued is done."""
+        self.stream.synchronize()
+
+    def clock(self, function: Callable[[], Any], count: int) -> float:
+        """Seconds between two events on the stream, with so many calls queued in between."""
+        return self.shim.elapsed(function, count, self.stream)
+
     def accept(self, value: Any) -> Any:
         """An array on the device as numba-cuda's own kind, without a copy; whatever else there is as it is."""
         if not checks.is_device_array(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -66,10 +66,10 @@ def _normal(*shape: int, dtype: str = "float32", seed: int = 0) -> np.ndarray:
     return np.random.default_rng((seed, *shape)).standard_normal(shape).astype(dtype)
 
 
-def matmul() -> Iterator[Case]:
+def matmul(products: Sequence[tuple[int, int, int]] = PRODUCTS) -> Iterator[Case]:
     """Products of all sizes and, of two dimensions each, all transposes."""
     for dtype in ("float32", "float64"):
-        for m, k, n in PRODUCTS:
+        for m, k, n in products:
             for transposes in ("nn", "tn", "nt", "tt"):
 
                 def make(m: int = m, k: int = k, n: int = n, t: str = transposes, d: str = dtype) -> tuple[Any, ...]:
@@ -81,9 +81,9 @@ def matmul() -> Iterator[Case]:
                 yield Case("matmul", f"{m}x{k}x{n} {transposes}", dtype, make, 2.0 * m * k * n, size, "fma", 1e-4)
 
 
-def dense() -> Iterator[Case]:
+def dense(layers: Sequence[tuple[int, int, int]] = DENSE) -> Iterator[Case]:
     """Layers forward and backward."""
-    for b, i, o in DENSE:
+    for b, i, o in layers:
         for activation in ("gelu", "relu", "tanh"):
 
             def make(b: int = b, i: int = i, o: int = o, activation: str = activation) -> tuple[Any, ...]:
@@ -97,10 +97,10 @@ def dense() -> Iterator[Case]:
             yield Case("dense_backward", label, "float32", make_backward, 4.0 * b * i * o, 2 * moved, "fma", 1e-4)
 
 
-def activations() -> Iterator[Case]:
+def activations(elements: Sequence[int] = ELEMENTS) -> Iterator[Case]:
     """Elementwise activations and their gradients."""
     for name in ACTIVATIONS[1:]:
-        for n in ELEMENTS:
+        for n in elements:
 
             def make(name: str = name, n: int = n) -> tuple[Any, ...]:
                 return name, _normal(n)
@@ -112,9 +112,9 @@ def activations() -> Iterator[Case]:
             yield Case("activation_backward", f"{name} {n}", "float32", make_backward, 0, 12 * n, "copy")
 
 
-def softmax() -> Iterator[Case]:
+def softmax(shapes: Sequence[tuple[int, int]] = ROWS) -> Iterator[Case]:
     """Softmax, log-softmax, and cross-entropy with its gradient."""
-    for rows, columns in ROWS:
+    for rows, columns in shapes:
 
         def make(rows: int = rows, columns: int = columns) -> tuple[Any, ...]:
             return (_normal(rows, columns),)
@@ -127,9 +127,9 @@ def softmax() -> Iterator[Case]:
         yield Case("cross_entropy", f"{rows}x{columns}", "float32", make_labelled, 0, 8 * rows * columns, "copy")
 
 
-def optimizers() -> Iterator[Case]:
+def optimizers(tensors: Sequence[tuple[int, int]] = TENSORS) -> Iterator[Case]:
     """Adam's update: reads p, g, m and v, writes p, m and v."""
-    for count, n in TENSORS:
+    for count, n in tensors:
 
         def make(count: int = count, n: int = n) -> tuple[Any, ...]:
             return [_normal(n, seed=i) for i in range(count)], [_normal(n, seed=i + count) for i in range(count)]
@@ -149,9 +149,9 @@ def _products(sizes: tuple[int, ...]) -> float:
     return float(sum(i * o for i, o in pairwise(sizes)))
 
 
-def training() -> Iterator[Case]:
+def training(networks: Sequence[tuple[tuple[int, ...], int]] = NETWORKS) -> Iterator[Case]:
     """Whole steps of Adam; the gradient by the data themselves is not needed."""
-    for sizes, batch in NETWORKS:
+    for sizes, batch in networks:
 
         def make(sizes: tuple[int, ...] = sizes, batch: int = batch) -> tuple[Any, ...]:
             labels = np.random.default_rng(0).integers(0, sizes[-1], batch)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastnn import backends
-from fastnn.bench import peers, report
+from fastnn.bench import device, peers, report
 from fastnn.bench.cases import GROUPS, fit
 from fastnn.bench.peers.ours import Fastnn
 from fastnn.bench.timing import copy_rate, fma_peak, update_rate
@@ -19,32 +19,38 @@ from fastnn.config import config_report, print_aligned
 
 
 def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
-    """Measure the groups asked for on the CPU backends, beside peers where asked for."""
+    """Measure the groups asked for on the CPU backends, or on the device, beside peers where asked for."""
     facts = config_report()
     machine |= {"CPU": facts["cpu"], "fastnn": facts["version"], "Python": facts["python"]}
     names = [args.backend] if args.backend else [b for b in ("cython", "numba") if backends.missing(b) is None]
     if hasattr(os, "sched_setaffinity"):  # XLA took a fifth more CPU time than one thread has, whatever its flags said
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
-    competitors = _peers(args.against, count, machine)
+    on_device = "cuda" in names
+    if on_device:
+        machine |= device.description()
+    competitors = _peers(args.against, count, machine, on_device)
     if args.chart and not competitors:
         raise DataError("--chart draws ratios: it needs --against and one of those libraries")
+    groups = device.GROUPS if on_device else GROUPS
     cases = [
         case
         for group in args.groups or ("training", "inference")
-        for case in (fit(args.images, args.labels) if group == "fit" else GROUPS[group]())
+        for case in (fit(args.images, args.labels) if group == "fit" else groups[group]())
         if args.only in f"{case.kind} {case.label} {case.dtype}"
     ]
-    for dtype in dict.fromkeys(case.dtype for case in cases if case.floor == "fma"):
-        machine[f"FMA peak, {dtype}"] = f"{fma_peak(dtype, count) / 1e9:.1f} GFLOP/s"
-    for floor, rate in (("copy", copy_rate), ("update", update_rate)):
+    floors = device.floors() if on_device else _floors(count)
+    for dtype in dict.fromkeys(case.dtype for case in cases if case.floor == "fma" and "fma" in floors):
+        machine[f"FMA peak, {dtype}"] = f"{floors['fma'](dtype) / 1e9:.1f} GFLOP/s"
+    for floor in ("copy", "update"):
         if any(case.floor == floor for case in cases):
-            machine[f"{floor} rate, read and written"] = f"{rate(count) / 1e9:.1f} GB/s"
+            machine[f"{floor} rate, read and written"] = f"{floors[floor]('float32') / 1e9:.1f} GB/s"
     print_aligned(machine)
-    print("Best of alternating rounds; ratio: fastest peer's time / ours (< marks a loss);")
+    taken = "Median of alternating rounds, by the device's events" if on_device else "Best of alternating rounds"
+    print(f"{taken}; ratio: fastest peer's time / ours (< marks a loss);")
     print(f"floor: share of the FMA peak, or copy or update rate, that ours reaches.\n\n{report.HEADER}")
     results = []
     ours = [Fastnn(name) for name in names]
-    for result in report.measure(cases, ours, competitors, count, args.seconds):
+    for result in report.measure(cases, ours, competitors, count, args.seconds, floors):
         results.append(result)
         print(report.line(result), flush=True)
     print("", *report.summary(results), sep="\n")
@@ -54,12 +60,21 @@ def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
         report.write_chart(Path(args.chart), results, f"fastnn beside its peers, {machine['ISA']}, threads: {count}")
 
 
-def _peers(names: Sequence[str], count: int, machine: dict[str, object]) -> list[Any]:
+def _floors(count: int) -> report.Floors:
+    """What threads of this CPU can do."""
+    return {
+        "fma": lambda dtype: fma_peak(dtype, count),
+        "copy": lambda dtype: copy_rate(count),
+        "update": lambda dtype: update_rate(count),
+    }
+
+
+def _peers(names: Sequence[str], count: int, machine: dict[str, object], on_device: bool) -> list[Any]:
     """The competitors asked for, as far as they are installed; their versions are noted."""
     found = []
     for name in names:
         try:
-            found += peers.load(name, count)
+            found += peers.load(name, count, on_device)
         except ImportError as error:
             print(f"{name} is skipped: {error}", file=sys.stderr)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, log
 from pathlib import Path
@@ -11,9 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.backends import to_host
 from fastnn.bench.cases import Case
-from fastnn.bench.timing import best_times, copy_rate, fma_peak, update_rate
+from fastnn.bench.timing import best_times, device_times
 from fastnn.threadcount import threads
+
+
+#: What the machine can do a second for each floor of a case that is known, given the dtype: FLOPs, or bytes.
+Floors = Mapping[str, Callable[[str], float]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def _flat(value: Any) -> np.ndarray:
     """A result as one vector."""
     if isinstance(value, (tuple, list)):
         return np.concatenate([_flat(v) for v in value])
-    return np.ravel(np.asarray(value, dtype=np.float64))
+    return np.ravel(np.asarray(to_host(value), dtype=np.float64))
 
 
 def compare(case: Case, results: dict[str, Any]) -> None:
@@ -65,29 +70,36 @@ def compare(case: Case, results: dict[str, Any]) -> None:
 
 
 def measure(
-    cases: Iterable[Case], ours: Sequence[Any], peers: Sequence[Any], count: int, seconds: float
+    cases: Iterable[Case], ours: Sequence[Any], peers: Sequence[Any], count: int, seconds: float, floors: Floors
 ) -> Iterator[Result]:
-    """Measure cases on our backends and all peers that have them, side by side."""
+    """Measure cases on our backends and all peers that have them, side by side.
+
+    Competitors that compute on a device have a `clock`, which takes the time there.
+    """
+    clocks = {p.name: p.clock for p in (*ours, *peers) if hasattr(p, "clock")}
     with threads(count):
         for case in cases:
             data = case.make()
             methods = {p.name: getattr(p, case.kind, None) for p in (*ours, *peers)}
-            thunks = {name: method(*data) for name, method in methods.items() if method is not None}
+            made = {name: method(*data) for name, method in methods.items() if method is not None}
+            thunks = {name: thunk for name, thunk in made.items() if thunk is not None}
             compare(case, {name: thunk() for name, thunk in thunks.items()})
-            times = best_times(thunks, seconds)
+            times = device_times(thunks, clocks, seconds) if clocks else best_times(thunks, seconds)
             for competitor in ours:
+                if competitor.name not in times:
+                    continue
                 own = times[competitor.name]
                 theirs = {p.name: times[p.name] for p in peers if p.name in times}
                 ratio = min(theirs.values()) / own if theirs else None
-                share = _share(case, own, count)
+                share = _share(case, own, floors)
                 yield Result(case.kind, case.label, case.dtype, competitor.name, count, own, theirs, ratio, share)
 
 
-def _share(case: Case, seconds: float, count: int) -> float | None:
-    if case.floor == "fma":
-        return case.flops / seconds / fma_peak(case.dtype, count)
-    rate = {"copy": copy_rate, "update": update_rate}.get(case.floor or "")
-    return None if rate is None else case.bytes / seconds / rate(count)
+def _share(case: Case, seconds: float, floors: Floors) -> float | None:
+    if case.floor not in floors:
+        return None
+    work = case.flops if case.floor == "fma" else case.bytes
+    return work / seconds / floors[case.floor](case.dtype)
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import fastnn_ext
 
 Thunk = Callable[[], Any]
+Clock = Callable[[Thunk, int], float]
 #: Bytes of the arrays by which memory's rates are measured: larger than the caches.
 STREAMED = 1 << 28
 
@@ -48,6 +50,29 @@ def best_times(thunks: Mapping[str, Thunk], seconds: float = 0.5, rounds: int = 
                 thunk()
             best[name] = min(best[name], (perf_counter() - start) / len(count))
     return best
+
+
+def device_times(
+    thunks: Mapping[str, Thunk], clocks: Mapping[str, Clock], seconds: float = 0.5, rounds: int = 15
+) -> dict[str, float]:
+    """Median over rounds, in which they take turns, of the mean time of a call of each, in seconds.
+
+    Parameters
+    ----------
+    thunks : mapping of str to callable
+        They queue work on a device; each is called three times before it is timed.
+    clocks : mapping of str to callable
+        ``clock(thunk, count)`` takes the time of so many calls on the device.
+    """
+    counts = {}
+    for name, thunk in thunks.items():
+        clocks[name](thunk, 2)
+        counts[name] = max(1, int(seconds / rounds / max(clocks[name](thunk, 1), 1e-7)))
+    taken: dict[str, list[float]] = {name: [] for name in thunks}
+    for _ in range(rounds):
+        for name, thunk in thunks.items():
+            taken[name].append(clocks[name](thunk, counts[name]) / counts[name])
+    return {name: median(times) for name, times in taken.items()}
 
 
 @cache

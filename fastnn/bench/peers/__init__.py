@@ -1,7 +1,7 @@
 """The libraries that are measured: one module each, with a class of the same methods.
 
 A method is called with a case's data, as NumPy arrays, prepares what a user would prepare once, and returns a function
-without arguments that does the work and returns its result. A library that has no such thing lacks the method.
+without arguments that does the work and returns its result. A library that has no such thing lacks the method, or the method returns None.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ PEERS = {
 }
 
 
-def load(name: str, threads: int) -> list[Any]:
-    """A library's competitors for a number of threads; ImportError where it is not installed."""
-    return import_module(f"fastnn.bench.peers.{PEERS[name]}").competitors(threads)
+#: Those that compute on a CUDA device.
+DEVICE_PEERS = {"torch": "torch_cuda_peer", "cupy": "cupy_peer"}
+
+
+def load(name: str, threads: int, on_device: bool = False) -> list[Any]:
+    """A library's competitors for a number of threads, or on the device; ImportError where it is not installed."""
+    modules = DEVICE_PEERS if on_device else PEERS
+    if name not in modules:
+        raise ImportError(f"it is measured {'on the CPU' if on_device else 'on a CUDA device'} only")
+    return import_module(f"fastnn.bench.peers.{modules[name]}").competitors(threads)

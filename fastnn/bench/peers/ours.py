@@ -8,44 +8,59 @@ from typing import Any
 import numpy as np
 
 import fastnn as fn
-from fastnn import ops
+from fastnn import backends, ops
 from fastnn.table import ACTIVATIONS, SAVED
 
 Thunk = Callable[[], Any]
 
 
 class Fastnn:
-    """One of fastnn's CPU backends, through its public functions."""
+    """One of fastnn's backends, through its public functions.
+
+    Arrays are on the device where the backend computes there, but for what models are given: batches in main memory.
+    """
 
     def __init__(self, backend: str) -> None:
         self.name = backend
         self.backend = backend
+        self._memory = backends.load(backend)
+        if self._memory.device:
+            self.clock = self._memory.clock
+
+    def _put(self, *arrays: np.ndarray) -> Any:
+        """Arrays where the backend computes."""
+        put = tuple(map(self._memory.to_device, arrays)) if self._memory.device else arrays
+        return put if len(put) > 1 else put[0]
 
     def matmul(self, a: np.ndarray, b: np.ndarray) -> Thunk:
         """y = a b, where a or b may be a transposed view."""
         ta, tb = not a.flags.c_contiguous, not b.flags.c_contiguous
-        a, b = a.T if ta else a, b.T if tb else b
-        out = np.empty((a.shape[ta], b.shape[not tb]), a.dtype)
+        a, b = self._put(a.T if ta else a, b.T if tb else b)
+        out = self._memory.empty((a.shape[ta], b.shape[not tb]), a.dtype)
         return lambda: ops.matmul(a, b, transpose_a=ta, transpose_b=tb, out=out, backend=self.backend)
 
     def dense(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str) -> Thunk:
-        out = np.empty((len(x), w.shape[1]), x.dtype)
+        x, w, b = self._put(x, w, b)
+        out = self._memory.empty((x.shape[0], w.shape[1]), x.dtype)
         return lambda: ops.dense(x, w, b, activation=activation, out=out, backend=self.backend)
 
     def dense_backward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, dy: np.ndarray) -> Thunk:
         """Gradients by x, w and b, from what the forward pass saved."""
+        x, w, b, dy = self._put(x, w, b, dy)
         pre = ops.dense(x, w, b, backend=self.backend)
         saved = pre if SAVED[activation] == "x" else getattr(ops, activation)(pre, backend=self.backend)
         saved = None if activation == "linear" else saved
         return lambda: ops.dense_backward(dy, x, w, saved, activation=activation, backend=self.backend)
 
     def activation(self, name: str, x: np.ndarray) -> Thunk:
-        f, out = getattr(ops, name), np.empty_like(x)
+        x = self._put(x)
+        f, out = getattr(ops, name), self._memory.empty(x.shape, x.dtype)
         return lambda: f(x, out=out, backend=self.backend)
 
     def activation_backward(self, name: str, dy: np.ndarray, x: np.ndarray) -> Thunk:
+        dy, x = self._put(dy, x)
         saved = x if SAVED[name] == "x" else getattr(ops, name)(x, backend=self.backend)
-        f, out = getattr(ops, f"{name}_backward"), np.empty_like(x)
+        f, out = getattr(ops, f"{name}_backward"), self._memory.empty(x.shape, x.dtype)
         return lambda: f(dy, saved, out=out, backend=self.backend)
 
     def softmax(self, x: np.ndarray) -> Thunk:
@@ -56,12 +71,13 @@ class Fastnn:
 
     def cross_entropy(self, x: np.ndarray, labels: np.ndarray) -> Thunk:
         """Loss and gradient by the logits x."""
+        x, labels = self._put(x, labels)
         return lambda: ops.sparse_softmax_cross_entropy(x, labels, gradient=True, backend=self.backend)
 
     def adam(self, params: Sequence[np.ndarray], grads: Sequence[np.ndarray]) -> Thunk:
         """One update of all parameters, in place."""
         optimizer = fn.Adam(1e-3)
-        mine = [p.copy() for p in params]
+        mine, grads = [self._put(p.copy()) for p in params], [self._put(g) for g in grads]
 
         def step() -> list[np.ndarray]:
             with fn.use_backend(self.backend):

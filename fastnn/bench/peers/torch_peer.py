@@ -20,7 +20,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "tanh": torch.tanh,
 }
 #: Those that can write where they are told to.
-_INTO: dict[str, Callable[..., Any]] = {
+INTO: dict[str, Callable[..., Any]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "gelu": torch._C._nn.gelu,
@@ -33,7 +33,7 @@ _INTO: dict[str, Callable[..., Any]] = {
 }
 
 
-def _function(name: str) -> Callable[[Any], Any]:
+def function(name: str) -> Callable[[Any], Any]:
     return _FUNCTIONS.get(name) or getattr(functional, name)
 
 
@@ -50,12 +50,12 @@ class Torch:
 
     def dense(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str) -> Thunk:
         x, w, b = (torch.from_numpy(a) for a in (x, np.ascontiguousarray(w.T), b))
-        f = _function(activation)
+        f = function(activation)
         return torch.inference_mode()(lambda: f(functional.linear(x, w, b)))
 
     def dense_backward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, dy: np.ndarray) -> Thunk:
         leaves = [torch.tensor(a, requires_grad=True) for a in (x, np.ascontiguousarray(w.T), b)]
-        y = _function(activation)(functional.linear(*leaves))
+        y = function(activation)(functional.linear(*leaves))
         slope = torch.from_numpy(dy)
 
         def backward() -> tuple[Any, ...]:
@@ -66,15 +66,15 @@ class Torch:
 
     def activation(self, name: str, x: np.ndarray) -> Thunk:
         x = torch.from_numpy(x)
-        if name in _INTO:
-            f, out = _INTO[name], torch.empty_like(x)
+        if name in INTO:
+            f, out = INTO[name], torch.empty_like(x)
             return torch.inference_mode()(lambda: f(x, out=out))
-        f = _function(name)
+        f = function(name)
         return torch.inference_mode()(lambda: f(x))
 
     def activation_backward(self, name: str, dy: np.ndarray, x: np.ndarray) -> Thunk:
         leaf = torch.tensor(x, requires_grad=True)
-        y, slope = _function(name)(leaf), torch.from_numpy(dy)
+        y, slope = function(name)(leaf), torch.from_numpy(dy)
         return lambda: torch.autograd.grad(y, leaf, slope, retain_graph=True)[0]
 
     def softmax(self, x: np.ndarray) -> Thunk:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
 from types import SimpleNamespace
@@ -118,7 +119,7 @@ else:
             return kernel[blocks, threads, stream]
 
 __all__ = [
-    "SIMULATED", "absent", "address", "allocate", "cos", "cuda", "device_array", "exp", "expm1", "handle",
+    "SIMULATED", "absent", "address", "allocate", "cos", "cuda", "device_array", "elapsed", "exp", "expm1", "handle",
     "inlined", "is_available", "launch", "log", "log1p", "move", "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
     "without_frees",
 ]  # fmt: skip
@@ -137,6 +138,17 @@ def new_stream() -> Any:
 def handle(stream: Any) -> int:
     """A stream's handle, as the driver knows it."""
     return int(stream.handle)
+
+
+def elapsed(function: Callable[[], Any], count: int, stream: Any) -> float:
+    """Seconds that `count` calls take on a stream, between two events; simulated, in main memory's time."""
+    first, last = numba_cuda.event(), numba_cuda.event()
+    first.record(stream)
+    for _ in range(count):
+        function()
+    last.record(stream)
+    last.synchronize()
+    return float(numba_cuda.event_elapsed_time(first, last)) / 1e3
 
 
 def without_frees() -> AbstractContextManager[None]:
