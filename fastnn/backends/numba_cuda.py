@@ -101,7 +101,8 @@ class CudaBackend:
         return self.shim.to_host(array, self.stream)
 
     def assign(self, array: Any, host: np.ndarray) -> None:
-        array.copy_to_device(np.ascontiguousarray(host).reshape(host.shape), stream=self.stream)
+        if host.size:  # numba-cuda compares strides, which without elements mean nothing
+            array.copy_to_device(np.ascontiguousarray(host).reshape(host.shape), stream=self.stream)
 
     def copy(self, source: Any, target: Any) -> None:
         """Queue a copy between two arrays of the device."""

@@ -36,7 +36,7 @@ def test_replay_is_eager(backend):
 
     def f(x):
         h = ops.gelu(ops.dense(x, w, b, activation="tanh"))
-        return ops.log_softmax(ops.transpose(h) @ ops.dropout(x, 0.25, seed=3)), fn.mean(h, 0)
+        return ops.log_softmax(ops.matmul(ops.transpose(h), ops.dropout(x, 0.25, seed=3))), fn.mean(h, 0)
 
     with fn.use_backend(backend):
         eager = f(X)
