@@ -16,7 +16,6 @@ from fastnn.bench.cases import Case
 from fastnn.bench.timing import best_times, device_times
 from fastnn.threadcount import threads
 
-
 #: What the machine can do a second for each floor of a case that is known, given the dtype: FLOPs, or bytes.
 Floors = Mapping[str, Callable[[str], float]]
 

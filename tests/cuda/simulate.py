@@ -74,7 +74,7 @@ def failures(name: str, dtype: str) -> tuple[str, int]:
     return "", count
 
 
-def training() -> str:
+def training(steps: int = 3) -> str:
     """What is wrong with a model's recorded programs: the same steps as on the reference backend, or ""."""
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((7, 5)), rng.integers(0, 3, 7)
@@ -85,7 +85,7 @@ def training() -> str:
         layers += [fn.AlphaDropout(0.1), fn.Dense(3)]
         model = fn.Sequential(layers, dtype="float64", backend=backend, seed=3)
         model.compile(optimizer=fn.Adam(1e-2), loss="cross_entropy", clip_norm=0.5)
-        losses[backend] = [model.train_step(x, y) for _ in range(3)] + [model.train_step(x[:3], y[:3])]
+        losses[backend] = [model.train_step(x, y) for _ in range(steps)] + [model.train_step(x[:3], y[:3])]
         weights[backend] = [model.predict(x), *model.get_weights()]
     try:
         np.testing.assert_allclose(losses["cuda"], losses["reference"], rtol=1e-12)
@@ -207,9 +207,33 @@ def captured(broken: str = "") -> dict:
         warnings.catch_warnings(record=True) as told,
     ):
         warnings.simplefilter("always")
-        wrong = training()
+        wrong = training(2 if broken else 3)
         told = [str(w.message) for w in told if "graphs" in str(w.message)]
         return {"wrong": wrong, "replayed": driver.replayed, "plain": backend.plain, "told": told}
+
+
+def aligned() -> str:
+    """What is wrong with products whose rows begin at multiples of 16 bytes, of every tile and split, or ""."""
+    rng = np.random.default_rng(0)
+    try:
+        for dtype in DTYPES:
+            for m, k, n in ((4, 4, 4), (8, 24, 8), (12, 20, 8), (16, 36, 12)):
+                a, b, bias = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n), (n,)))
+                there = list(map(fn.to_device, (a, b, bias)))
+                turned = [fn.to_device(np.ascontiguousarray(x.T)) for x in (a, b)]
+                found = [
+                    fn.ops.matmul(*there[:2]),
+                    fn.ops.matmul(*turned, transpose_a=True, transpose_b=True),
+                    fn.ops.dense(*there, activation="relu"),
+                ]
+                wanted = [a @ b, a @ b, np.maximum(a @ b + bias, 0)]
+                assert all(shim.address(x) % 16 == 0 for x in (*there[:2], *turned, *found))
+                for got, want in zip(found, wanted, strict=True):
+                    unit = np.finfo(dtype).eps
+                    np.testing.assert_allclose(fn.to_host(got), want, rtol=8 * unit, atol=16 * k**0.5 * unit)
+    except AssertionError:
+        return traceback.format_exc()
+    return ""
 
 
 def exhausted() -> str:
@@ -236,5 +260,6 @@ if __name__ == "__main__":
     names = sys.argv[2:] or TABLE
     results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in DTYPES}
     results |= {"training": training(), "exhausted": exhausted(), "interoperation": interoperation()}
+    results["aligned"] = aligned()
     results["graphs"] = {broken: captured(broken) for broken in BROKEN}
     Path(sys.argv[1]).write_text(json.dumps(results), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The competitors on a CUDA device, as far as they can be tried without one: PyTorch's in main memory, NumPy as CuPy."""
+"""The competitors on a CUDA device, as far as they can be tried without one: PyTorch in main memory, NumPy as CuPy."""
 
 import importlib
 import sys

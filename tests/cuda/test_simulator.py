@@ -56,6 +56,10 @@ def test_graphs(results):
         assert len(result["told"]) == 1 and "launched one by one" in result["told"][0]
 
 
+def test_aligned_products(results):
+    assert not results["aligned"], results["aligned"]
+
+
 def test_interoperation(results):
     """Arrays of other libraries on the device are taken as they are; those in the wrong place are told where to go."""
     found = results["interoperation"]

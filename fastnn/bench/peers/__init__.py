@@ -1,7 +1,8 @@
 """The libraries that are measured: one module each, with a class of the same methods.
 
 A method is called with a case's data, as NumPy arrays, prepares what a user would prepare once, and returns a function
-without arguments that does the work and returns its result. A library that has no such thing lacks the method, or the method returns None.
+without arguments that does the work and returns its result. A library that has no such thing lacks the method, or the
+method returns None. What computes on a device has a `clock` too, which takes the time there (`timing.device_times`).
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def launch_product(
     transpose_a: bool = False, transpose_b: bool = False, accumulate: bool = False, activation: str = "linear",
     alpha: float = 0.0, precision: str = "float32",
 ) -> None:  # fmt: skip
-    """Queue a product; its arguments are the kernel's. Every precision that is asked for is met by that of the arrays."""
+    """Queue a product; its arguments are the kernel's. Any precision asked for is met: products are the arrays'."""
     (m, n), k, dtype = y.shape, a.shape[0 if transpose_a else 1], y.dtype
     bias = shim.absent(dtype.name, 1) if bias is None else bias
     pre = shim.absent(dtype.name, 1) if pre is None else pre.reshape(pre.size)

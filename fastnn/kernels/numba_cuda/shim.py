@@ -118,6 +118,7 @@ else:
             warnings.filterwarnings("ignore", message="Grid size")
             return kernel[blocks, threads, stream]
 
+
 __all__ = [
     "SIMULATED", "absent", "address", "allocate", "cos", "cuda", "device_array", "elapsed", "exp", "expm1", "handle",
     "inlined", "is_available", "launch", "log", "log1p", "move", "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
