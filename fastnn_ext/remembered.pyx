@@ -1,7 +1,7 @@
 """Calls of ops that are remembered: a known call costs a look-up where Python's checks take twenty microseconds.
 
 What Python makes of a call (sizes, a kernel, its parameters, the shapes of the results) follows from the key of the
-call: its arguments, of arrays only the dtype and the shape, and the backend in force. A call whose key is new runs in
+call: its arguments, of arrays only the dtype and the shape, and the backend (and the precision) in force. A call whose key is new runs in
 Python. If it came down to one kernel on the very memory of the arguments and of the results, its plan is kept, and a
 later call with the same key runs that kernel at once. What no key can say is looked at every time: whether the arrays
 to write can be written and lie apart from the others, whether labels are class numbers, and for a large call whether
@@ -276,16 +276,18 @@ cdef class Remembered:
         Name of the backend that `use_backend` has selected, or None.
     threads : callable
         How many threads may be used now.
+    policy : callable or None
+        What else is in force and decides what the function does, as a str.
     most : int
         Plans kept. One more, and all are forgotten, those in use to be made anew: simpler than knowing the oldest.
     """
 
-    cdef object function, backend, threads
+    cdef object function, backend, threads, policy
     cdef Py_ssize_t most
     cdef dict plans
 
-    def __init__(self, function, backend, threads, Py_ssize_t most):
-        self.function, self.backend, self.threads, self.most = function, backend, threads, most
+    def __init__(self, function, backend, threads, policy, Py_ssize_t most):
+        self.function, self.backend, self.threads, self.policy, self.most = function, backend, threads, policy, most
         self.plans = {}
 
     cdef bint _read(self, Key *key, tuple arguments, dict options):
@@ -297,6 +299,8 @@ cdef class Remembered:
         for name, value in options.items():
             if not _put_value(key, name) or not _put_value(key, value):
                 return False
+        if self.policy is not None and not _put_value(key, self.policy()):
+            return False
         selected = get_value(self.backend)
         if selected is not None:
             return _put_value(key, selected)

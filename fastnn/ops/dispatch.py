@@ -19,12 +19,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PLANS = 1024
 
 
-def remembered(function: Function) -> Function:
+def remembered(function: Function, policy: Callable[[], str] | None = None) -> Function:
     """Let an op run at once what it has run before, without Python: see fastnn_ext/remembered.pyx.
 
-    Not for ops that are given other numbers in every call, such as a step count: numbers are part of what is known.
+    Not for ops that are given other numbers in every call, such as a step count: numbers are part of what is known,
+    beside what the policy says where an op follows one.
     """
-    call = Remembered(function, backends.chosen, get_num_threads, PLANS).call
+    call = Remembered(function, backends.chosen, get_num_threads, policy, PLANS).call
 
     @wraps(function)
     def op(*arguments: Any, **options: Any) -> Any:

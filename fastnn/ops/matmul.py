@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
 from fastnn import checks
 from fastnn.ops.dispatch import apply, flat_out, remembered, reshape_any, shape_of
-from fastnn.precision import resolved
+from fastnn.precision import get_matmul_precision, resolved
 from fastnn.program import Tensor
 from fastnn.table import ACTIVATIONS, ALPHA, SAVED
 
+#: What is remembered of a product holds for the precision in effect.
+product = partial(remembered, policy=get_matmul_precision)
 
-@remembered
+
+@product
 def matmul(
     a: Any,
     b: Any,
@@ -87,7 +91,7 @@ def bias_add(x: Any, bias: Any, *, out: Any = None, backend: str | None = None) 
     return reshape_any(y, shape) if out is None else out
 
 
-@remembered
+@product
 def dense(
     x: Any,
     w: Any,
@@ -138,7 +142,7 @@ def dense(
     return reshape_any(y, result) if out is None else out
 
 
-@remembered
+@product
 def dense_backward(
     dy: Any,
     x: Any,

@@ -267,10 +267,24 @@ def test_number_of_plans():
         called.append(x.size)
         return ops.apply("affine", x, scale=2.0)
 
-    known = Remembered(doubled, backends.chosen, get_num_threads, 2)
+    known = Remembered(doubled, backends.chosen, get_num_threads, None, 2)
     for n in (1, 2, 1, 2, 3, 3, 1):
         assert known.call((np.full(n, 1.5),), {}).tolist() == [3.0] * n
     assert called == [1, 2, 3, 1]
+
+
+def test_policy():
+    """What is known under one policy is not known under another."""
+    called, policy = [], ["low"]
+
+    def scaled(x):
+        called.append(policy[0])
+        return ops.apply("affine", x, scale={"low": 2.0, "high": 3.0}[policy[0]])
+
+    known = Remembered(scaled, backends.chosen, get_num_threads, lambda: policy[0], 4)
+    for policy[0], factor in (("low", 2.0), ("low", 2.0), ("high", 3.0), ("low", 2.0), ("high", 3.0)):
+        assert known.call((np.ones(3),), {}).tolist() == [factor] * 3
+    assert called == ["low", "high"]
 
 
 @pytest.mark.usefixtures("compiled")
