@@ -42,7 +42,8 @@ if X86:
 #: Compiled for the AMX unit too, on top of AVX-512, where the compiler knows all of its flags.
 AMX_FAMILIES = ("matmul",)
 AMX = ["-mamx-tile", "-mamx-bf16"]
-AMX_HEADERS = ("fastnn_ext/amx.h", "fastnn_ext/amx_tiles.h")
+#: What products include besides simd.h.
+PRODUCT_HEADERS = ("fastnn_ext/gemm.h", "fastnn_ext/tile.h", "fastnn_ext/amx.h", "fastnn_ext/amx_tiles.h")
 if X86:
     INSTRUCTION_SETS["amx"] = INSTRUCTION_SETS["avx512"] + AMX
 
@@ -137,7 +138,7 @@ def extensions() -> list[Extension]:
                     f"fastnn_ext._{isa}.{name}",
                     [str(source)],
                     extra_compile_args=COMPILE + flags,
-                    depends=["fastnn_ext/simd.h", *(AMX_HEADERS if name in AMX_FAMILIES else ())],
+                    depends=["fastnn_ext/simd.h", *(PRODUCT_HEADERS if name in AMX_FAMILIES else ())],
                     **options,
                 )
             )

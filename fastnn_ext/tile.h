@@ -1,0 +1,118 @@
+/* Register tiles of a matrix product for one element type; gemm.h includes this for float and for double.
+
+   SCALAR and VECTOR are the types, NAME(x) is x with the type's suffix. The sizes of a tile are constants, so that the
+   loops over them unroll and the sums live in registers. Every tile is a function of its own and not inlined: within a
+   larger function gcc kept strides and loop counters on the stack. */
+
+#define ARGUMENTS long long depth, const SCALAR *a, long long a_row, long long a_col, const SCALAR *b, \
+                  long long b_row, SCALAR *c, long long c_row, int add
+
+/* C (rows, vectors) = or += A (rows, depth) B (depth, vectors); strides in elements. */
+FASTNN_INLINE void NAME(sum_up)(int rows, int vectors, ARGUMENTS) {
+    VECTOR sum[FASTNN_TILE_SUMS], right[8];
+    for (int i = 0; i < rows; i++) {
+        __builtin_prefetch(c + i * c_row);
+        for (int j = 0; j < vectors; j++) sum[i * vectors + j] = (VECTOR){0};
+    }
+    for (long long l = 0; l < depth; l++, a += a_col, b += b_row) {
+        for (int j = 0; j < vectors; j++) right[j] = ((const VECTOR *)b)[j];
+        for (int i = 0; i < rows; i++) {
+            VECTOR left = NAME(fastnn_splat)(a[i * a_row]);
+            for (int j = 0; j < vectors; j++) sum[i * vectors + j] += left * right[j];
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < vectors; j++) {
+            VECTOR *to = (VECTOR *)(c + i * c_row) + j;
+            if (add) *to += sum[i * vectors + j];
+            else *to = sum[i * vectors + j];
+        }
+}
+
+/* One stride of A is 1: knowing which saves registers. */
+#define TILE(rows, vectors) \
+    static __attribute__((noinline, unused)) void NAME(tile_##rows##x##vectors)(ARGUMENTS) { \
+        if (a_row == 1) NAME(sum_up)(rows, vectors, depth, a, 1, a_col, b, b_row, c, c_row, add); \
+        else NAME(sum_up)(rows, vectors, depth, a, a_row, 1, b, b_row, c, c_row, add); \
+    }
+TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2)
+TILE(1, 4) TILE(2, 4) TILE(3, 4)
+TILE(1, 8)
+#if FASTNN_TILE_ROWS > 5
+TILE(6, 2)
+#endif
+#if FASTNN_TILE_ROWS > 6
+TILE(7, 2) TILE(8, 2) TILE(9, 2) TILE(10, 2) TILE(11, 2) TILE(12, 2) TILE(13, 2) TILE(14, 2)
+#endif
+
+/* The tile of 1 to FASTNN_TILE_ROWS rows and 2 vectors, or of up to 3 rows and 4, or of 1 row and 8. */
+static inline __attribute__((unused)) void NAME(fastnn_tile)(long long rows, long long vectors, ARGUMENTS) {
+    static void (*const narrow[])(ARGUMENTS) = {
+        NAME(tile_1x2), NAME(tile_2x2), NAME(tile_3x2), NAME(tile_4x2), NAME(tile_5x2),
+#if FASTNN_TILE_ROWS > 5
+        NAME(tile_6x2),
+#endif
+#if FASTNN_TILE_ROWS > 6
+        NAME(tile_7x2), NAME(tile_8x2), NAME(tile_9x2), NAME(tile_10x2), NAME(tile_11x2), NAME(tile_12x2),
+        NAME(tile_13x2), NAME(tile_14x2),
+#endif
+    };
+    static void (*const wide[])(ARGUMENTS) = {NAME(tile_1x4), NAME(tile_2x4), NAME(tile_3x4)};
+    (vectors == 2 ? narrow[rows - 1] : vectors == 4 ? wide[rows - 1] : NAME(tile_1x8))(
+        depth, a, a_row, a_col, b, b_row, c, c_row, add
+    );
+}
+
+/* The lanes of a vector added up, in an order that is always the same. */
+FASTNN_INLINE SCALAR NAME(lanes_sum)(VECTOR x) {
+    const int lanes = sizeof(VECTOR) / sizeof(SCALAR);
+    SCALAR lane[sizeof(VECTOR) / sizeof(SCALAR)];
+    __builtin_memcpy(lane, &x, sizeof x);
+    for (int half = lanes / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+#define DOT_ARGUMENTS long long depth, const SCALAR *a, long long a_row, const SCALAR *b, long long b_col, SCALAR *c, \
+                      long long c_row, int add
+
+/* C (rows, cols) = or += A (rows, depth) B' for B (cols, depth), both contiguous along depth: each lane of a vector has
+   a sum of its own. */
+FASTNN_INLINE void NAME(sum_lanes)(int rows, int cols, DOT_ARGUMENTS) {
+    const int lanes = sizeof(VECTOR) / sizeof(SCALAR);
+    VECTOR sum[3 * 4], left[3];
+    long long l = 0;
+    for (int i = 0; i < rows * cols; i++) sum[i] = (VECTOR){0};
+    for (; l + lanes <= depth; l += lanes) {
+        for (int i = 0; i < rows; i++) left[i] = *(const VECTOR *)(a + i * a_row + l);
+        for (int j = 0; j < cols; j++) {
+            VECTOR right = *(const VECTOR *)(b + j * b_col + l);
+            for (int i = 0; i < rows; i++) sum[i * cols + j] += left[i] * right;
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++) {
+            SCALAR total = NAME(lanes_sum)(sum[i * cols + j]);
+            for (long long rest = l; rest < depth; rest++) total += a[i * a_row + rest] * b[j * b_col + rest];
+            c[i * c_row + j] = add ? c[i * c_row + j] + total : total;
+        }
+}
+
+#define DOTS(rows) \
+    static __attribute__((noinline, unused)) void NAME(dots_##rows)(long long cols, DOT_ARGUMENTS) { \
+        for (; cols >= 4; cols -= 4, b += 4 * b_col, c += 4) \
+            NAME(sum_lanes)(rows, 4, depth, a, a_row, b, b_col, c, c_row, add); \
+        for (; cols > 0; cols--, b += b_col, c++) NAME(sum_lanes)(rows, 1, depth, a, a_row, b, b_col, c, c_row, add); \
+    }
+DOTS(1) DOTS(2) DOTS(3)
+
+/* Dot products of up to 3 rows with any number of columns. */
+static inline __attribute__((unused)) void NAME(fastnn_dots)(long long rows, long long cols, DOT_ARGUMENTS) {
+    void (*const dots)(long long, DOT_ARGUMENTS) = rows == 1 ? NAME(dots_1) : rows == 2 ? NAME(dots_2) : NAME(dots_3);
+    dots(cols, depth, a, a_row, b, b_col, c, c_row, add);
+}
+
+#undef ARGUMENTS
+#undef TILE
+#undef DOT_ARGUMENTS
+#undef DOTS
