@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import zlib
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ import pytest
 _NUMBA_CACHE = None
 if "NUMBA_CACHE_DIR" not in os.environ:
     _NUMBA_CACHE = os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="fastnn-numba-")
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from ferry import Ferry  # noqa: E402
 
 import fastnn  # noqa: E402
 from fastnn import backends  # noqa: E402
@@ -56,6 +61,16 @@ def pytest_generate_tests(metafunc):
         if name in metafunc.fixturenames and name not in own.replace(",", " ").split():
             values = {"op": TABLE, "dtype": DTYPES}.get(name) or backend_params(metafunc.config)
             metafunc.parametrize(name, values)
+
+
+@pytest.fixture(autouse=True)
+def ferried(request, monkeypatch):
+    """Where the backend of a unit or model test is `cuda`, let it take the host arrays that such tests hand over."""
+    chosen = getattr(request.node, "callspec", None)
+    if chosen is None or chosen.params.get("backend") != "cuda" or request.path.parent.name not in ("unit", "training"):
+        return
+    load, ferry = backends.load, Ferry(backends.load("cuda"))
+    monkeypatch.setattr(backends, "load", lambda name: ferry if name == "cuda" else load(name))
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
 from fastnn import backends
 from fastnn.backends.host import HostBackend
 from fastnn.program import Program
@@ -56,13 +54,3 @@ class FerryReplay:
         changed = [(host, array) for host, array, state in self.held if state]
         for host, array in changed + list(zip(arrays[self.inputs :], given[self.inputs :], strict=True)):
             host[...] = self.there.to_host(array)
-
-
-@pytest.fixture(autouse=True)
-def ferried(request, monkeypatch):
-    """Where a test's backend is `cuda`, let it take host arrays."""
-    chosen = getattr(request.node, "callspec", None)
-    if chosen is None or chosen.params.get("backend") != "cuda":
-        return
-    load, ferry = backends.load, Ferry(backends.load("cuda"))
-    monkeypatch.setattr(backends, "load", lambda name: ferry if name == "cuda" else load(name))
