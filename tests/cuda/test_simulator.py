@@ -24,7 +24,8 @@ def results(tmp_path_factory):
     package = str(Path(fastnn.__file__).parents[1])
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": package}
     command = [sys.executable, str(Path(__file__).with_name("simulate.py")), str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    # The limit is for a barrier that some thread never reaches.
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     return json.loads(path.read_text(encoding="utf-8"))
 
