@@ -9,13 +9,11 @@ from fastnn.kernels.numba_cpu.common import kernel, share_rows
 from fastnn.kernels.numba_cpu.gemm import (
     BLOCK_ROWS,
     Product,
+    flat,
     multiply,
     multiply_block,
     own_share,
-    pack_b,
-    panels_bytes,
     panels_of,
-    panels_size,
     scratch_bytes,
 )
 from fastnn.kernels.numba_cpu.reductions import column_sum
@@ -26,13 +24,10 @@ def matmul(a, b, y, workspace, transpose_a, transpose_b, accumulate, precision, 
     """a (m,k), b (k,n) -> y (m,n); a and b stored transposed on request, y added to on request."""
     m, n = y.shape
     k = a.shape[0] if transpose_a else a.shape[1]
-    p = Product(
-        m, n, k, a.ravel(), transpose_a != 0, b.ravel(), transpose_b != 0, y.ravel(), accumulate != 0,
-        workspace, 0, panels_size(k, n, b),
-    )  # fmt: skip
     if phase == 0:
-        pack_b(p, part, parts)
-    else:
+        p = Product(
+            m, n, k, flat(a), transpose_a != 0, flat(b), transpose_b != 0, flat(y), accumulate != 0, workspace, 0
+        )  # fmt: skip
         multiply(p, part, parts)
 
 
@@ -48,17 +43,13 @@ def bias_add(x, bias, y, part, parts):
 @kernel
 def dense(x, w, bias, y, pre, workspace, activation, alpha, precision, phase, part, parts):
     """x (b,i), w (i,o), bias (o)? -> y (b,o), pre (b,o)?; bias and activation while a block of y is in the cache."""
-    m, n = y.shape
-    k = x.shape[1]
-    flat = y.ravel()
-    p = Product(
-        m, n, k, x.ravel(), False, w.ravel(), False, flat, False, workspace, 0, panels_size(k, n, w)
-    )  # fmt: skip
-    if phase == 0:
-        pack_b(p, part, parts)
+    if phase > 0:
         return
+    m, n = y.shape
+    elements = flat(y)
+    p = Product(m, n, x.shape[1], flat(x), False, flat(w), False, elements, False, workspace, 0)
     row0, row1, panel0, panel1 = own_share(p, part, parts)
-    width, _ = panels_of(n, w)
+    _, width, _ = panels_of(p)
     col0, col1 = panel0 * width, min(panel1 * width, n)
     for first in range(row0, row1, BLOCK_ROWS):
         last = min(first + BLOCK_ROWS, row1)
@@ -71,9 +62,9 @@ def dense(x, w, bias, y, pre, workspace, activation, alpha, precision, phase, pa
                 for j in range(uint64(col0), uint64(col1)):
                     pre[i, j] = y[i, j]
             if col1 - col0 < n:
-                activate(activation, alpha, flat[i * n + col0 : i * n + col1])
+                activate(activation, alpha, elements[i * n + col0 : i * n + col1])
         if col1 - col0 == n:
-            activate(activation, alpha, flat[first * n : last * n])
+            activate(activation, alpha, elements[first * n : last * n])
 
 
 @kernel
@@ -84,50 +75,30 @@ def dense_backward(dy, x, w, saved, dx, dw, dbias, workspace, activation, alpha,
     """
     b, o = dy.shape
     i = w.shape[0]
-    flat = dy.ravel()
-    for_w = 0
-    dz = flat
+    dz = flat(dy)
     if saved.size > 0:
-        for_w = (b * o + 15) // 16 * 16
         dz = workspace[: b * o]
     if phase == 0:
         if saved.size > 0:
-            activate_backward(activation, alpha, flat, saved.ravel(), dz, part, parts)
-        return
-    for_x = for_w + panels_size(b, o, dz)
-    scratch = for_x + panels_size(o, i, dz)
-    product_w = Product(
-        i, o, b, x.ravel(), True, dz, False, dw.ravel(), False, workspace, for_w, scratch
-    )  # fmt: skip
-    product_x = Product(
-        b, i, o, dz, False, w.ravel(), True, dx.ravel(), False, workspace, for_x, scratch
-    )  # fmt: skip
-    if phase == 1:
-        pack_b(product_w, part, parts)
+            activate_backward(activation, alpha, flat(dy), flat(saved), dz, part, parts)
+    elif phase == 1:
+        sums = (b * o + 15) // 16 * 16
+        scratch = sums + (2 * o + 15) // 16 * 16  # float64, whatever the dtype
+        multiply(Product(i, o, b, flat(x), True, dz, False, flat(dw), False, workspace, scratch), part, parts)
         if dx.size > 0:
-            pack_b(product_x, part, parts)
+            multiply(Product(b, i, o, dz, False, flat(w), True, flat(dx), False, workspace, scratch), part, parts)
         if dbias.size > 0:
-            column_sum(dz.reshape(b, o), dbias, workspace[scratch:], part, parts)
-    else:
-        multiply(product_w, part, parts)
-        if dx.size > 0:
-            multiply(product_x, part, parts)
+            column_sum(dz.reshape(b, o), dbias, workspace[sums:], part, parts)
 
 
-def _matmul_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
-    return panels_bytes(dims["k"], dims["n"], itemsize) + scratch_bytes(itemsize, parts)
-
-
-def _dense_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
-    return panels_bytes(dims["i"], dims["o"], itemsize) + scratch_bytes(itemsize, parts)
+def _product_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
+    return scratch_bytes(itemsize, parts)
 
 
 def _dense_backward_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
-    b, i, o = dims["b"], dims["i"], dims["o"]
-    dz = (b * o + 15) // 16 * 16 * itemsize
-    scratch = max(scratch_bytes(itemsize, parts), 8 * o)
-    return dz + panels_bytes(b, o, itemsize) + panels_bytes(o, i, itemsize) + scratch
+    b, o = dims["b"], dims["o"]
+    return ((b * o + 15) // 16 * 16 + (2 * o + 15) // 16 * 16) * itemsize + scratch_bytes(itemsize, parts)
 
 
 KERNELS = {"matmul": matmul, "bias_add": bias_add, "dense": dense, "dense_backward": dense_backward}
-WORKSPACE = {"matmul": _matmul_workspace, "dense": _dense_workspace, "dense_backward": _dense_backward_workspace}
+WORKSPACE = {"matmul": _product_workspace, "dense": _product_workspace, "dense_backward": _dense_backward_workspace}

@@ -30,9 +30,6 @@ def _tile() -> tuple[int, int]:
 
 
 VECTOR_BYTES, TILE_ROWS = _tile()
-#: Rows of a packed panel of A: those of the tile and a few more, so that whole vectors are copied.
-PANEL_ROWS = 16 if TILE_ROWS > 8 else 8
-
 _CONTRACT = ("contract",)
 
 
@@ -52,7 +49,8 @@ def _address(context, builder, array_type, array, start) -> ir.Value:
 
 def _at(builder, address, offset, kind) -> ir.Value:
     """Pointer to a value of a type at an address."""
-    return builder.inttoptr(builder.add(address, address.type(offset)), kind.as_pointer())
+    offset = address.type(offset) if isinstance(offset, int) else offset
+    return builder.inttoptr(builder.add(address, offset), kind.as_pointer())
 
 
 def _splat(builder, scalar, vector) -> ir.Value:
@@ -73,13 +71,14 @@ def lanes(typingctx, array):
 
 @intrinsic(prefer_literal=True)
 def multiply_tile(
-    typingctx, rows, vectors, a, a_start, a_step, b, b_start, b_step, c, c_start, c_step, depth, add
+    typingctx, rows, vectors, a, a_start, a_row, a_step, b, b_start, b_step, c, c_start, c_step, depth, add, count
 ):  # fmt: skip
-    """C (rows, vectors) = A (rows, depth) B (depth, vectors), or C + A B where `add` is true.
+    """The first `count` rows of C (rows, vectors) = A (count, depth) B (depth, vectors), or C + A B if `add` is true.
 
-    `rows` and `vectors` are constants. Element (i, l) of A is at ``a_start + i + l * a_step``, row l of B at
-    ``b_start + l * b_step``, row i of C at ``c_start + i * c_step`` of their flat arrays. The accumulators are
-    variables on the stack that LLVM promotes to registers.
+    `rows` and `vectors` are constants. Element (i, l) of A is at ``a_start + i * a_row + l * a_step``, row l of B at
+    ``b_start + l * b_step``, row i of C at ``c_start + i * c_step`` of their flat arrays. Rows of the tile that A does
+    not have repeat its last one, and are not stored. The accumulators are variables on the stack that LLVM promotes to
+    registers; `a_row` and `count` that are constants become part of the instructions.
     """
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
         return None
@@ -89,35 +88,38 @@ def multiply_tile(
         element, size = _element(context, a)
         vector = ir.VectorType(element, VECTOR_BYTES // size)
         integer = args[3].type
-        a_next, b_next, c_row = (_address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (2, 5, 8))
-        a_step, b_step, c_step = (builder.mul(args[i], integer(size)) for i in (4, 7, 10))
+        a_next, b_next, c_row = (_address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (2, 6, 9))
+        a_row, a_step, b_step, c_step = (builder.mul(args[i], integer(size)) for i in (4, 5, 8, 11))
+        depth, add, count = args[12:]
+        last = builder.sub(count, integer(1))
+        existing = [builder.select(builder.icmp_signed("<", last, integer(i)), last, integer(i)) for i in range(height)]
+        a_rows = [builder.mul(a_row, i) for i in existing]
         a_next, b_next = (cgutils.alloca_once_value(builder, value) for value in (a_next, b_next))
         tile = [[cgutils.alloca_once_value(builder, vector(None)) for _ in range(width)] for _ in range(height)]
-        with cgutils.for_range(builder, args[11]):
+        with cgutils.for_range(builder, depth):
             a_address, b_address = builder.load(a_next), builder.load(b_next)
             b_row = [builder.load(_at(builder, b_address, VECTOR_BYTES * j, vector), align=size) for j in range(width)]
-            for i, accumulators in enumerate(tile):
-                x = _splat(builder, builder.load(_at(builder, a_address, size * i, element)), vector)
+            for offset, accumulators in zip(a_rows, tile, strict=True):
+                x = _splat(builder, builder.load(_at(builder, a_address, offset, element)), vector)
                 for y, accumulator in zip(b_row, accumulators, strict=True):
                     product = builder.fmul(x, y, flags=_CONTRACT)
                     builder.store(builder.fadd(product, builder.load(accumulator), flags=_CONTRACT), accumulator)
             builder.store(builder.add(a_address, a_step), a_next)
             builder.store(builder.add(b_address, b_step), b_next)
-        targets = [
-            (_at(builder, builder.add(c_row, builder.mul(c_step, integer(i))), VECTOR_BYTES * j, vector), accumulator)
-            for i, accumulators in enumerate(tile)
-            for j, accumulator in enumerate(accumulators)
-        ]
-        with builder.if_then(args[12]):
-            for pointer, accumulator in targets:
-                old = builder.load(pointer, align=size)
-                builder.store(builder.fadd(old, builder.load(accumulator)), accumulator)
-        for pointer, accumulator in targets:
-            builder.store(builder.load(accumulator), pointer, align=size)
+        for i, accumulators in enumerate(tile):
+            with builder.if_then(builder.icmp_signed("<", integer(i), count), likely=True):
+                row = builder.add(c_row, builder.mul(c_step, integer(i)))
+                targets = [_at(builder, row, VECTOR_BYTES * j, vector) for j in range(width)]
+                with builder.if_then(add):
+                    for pointer, accumulator in zip(targets, accumulators, strict=True):
+                        old = builder.load(pointer, align=size)
+                        builder.store(builder.fadd(old, builder.load(accumulator)), accumulator)
+                for pointer, accumulator in zip(targets, accumulators, strict=True):
+                    builder.store(builder.load(accumulator), pointer, align=size)
         return context.get_dummy_value()
 
-    signature = types.void(rows, vectors, a, a_start, a_step, b, b_start, b_step, c, c_start, c_step, depth, add)
-    return signature, codegen
+    arguments = (a, a_start, a_row, a_step, b, b_start, b_step, c, c_start, c_step, depth, add, count)
+    return types.void(rows, vectors, *(types.unliteral(t) for t in arguments)), codegen
 
 
 @intrinsic
@@ -135,36 +137,58 @@ def copy_vector(typingctx, source, start, target, target_start):
 
 
 @intrinsic
-def transpose_block(typingctx, source, start, step, target, target_start, target_step):
+def transpose_block(typingctx, source, start, step, count, target, target_start, target_step):
     """Copy a square block of as many rows as a vector has lanes, transposed.
 
     Row i of the block is at ``start + i * step`` of `source`, its column j goes to ``target_start + j * target_step``
-    of `target`. Each round swaps the off-diagonal quarters of all blocks of twice a width 1, 2, 4, ...
+    of `target`. Rows from `count` on repeat the one before.
+
+    Vectors are put together from pieces of 16 bytes of rows that far apart, so that what is left is the transposition
+    of small squares within the pieces, for which all CPUs have instructions: interleaving row i with row i + half,
+    as often as that doubles to a piece. Across the whole vectors it took twice the time.
     """
 
     def codegen(context, builder, signature, args):
         element, size = _element(context, source)
-        count = VECTOR_BYTES // size
-        vector, mask = ir.VectorType(element, count), ir.VectorType(ir.IntType(32), count)
+        lanes, piece = VECTOR_BYTES // size, 16 // size
+        pieces, half = lanes // piece, piece // 2
+        vector, part, bits = ir.VectorType(element, lanes), ir.VectorType(element, piece), ir.IntType(32)
         integer = args[1].type
-        from_, to = (_address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 3))
-        step, target_step = (builder.mul(args[i], integer(size)) for i in (2, 5))
+        from_, to = (_address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 4))
+        step, target_step = (builder.mul(args[i], integer(size)) for i in (2, 6))
+        last = builder.sub(args[3], integer(1))
 
-        def row(address, stride, i):
-            return _at(builder, builder.add(address, builder.mul(stride, integer(i))), 0, vector)
+        def indices(values):
+            return ir.VectorType(bits, len(values))(values)
 
-        rows = [builder.load(row(from_, step, i), align=size) for i in range(count)]
-        width = 1
-        while width < count:
-            upper = mask([j if not j & width else count + j - width for j in range(count)])
-            lower = mask([j + width if not j & width else count + j for j in range(count)])
-            for i in range(count):
-                if not i & width:
-                    x, y = rows[i], rows[i + width]
-                    rows[i], rows[i + width] = builder.shuffle_vector(x, y, upper), builder.shuffle_vector(x, y, lower)
-            width *= 2
-        for i, value in enumerate(rows):
-            builder.store(value, row(to, target_step, i), align=size)
+        def row(i):
+            index = builder.select(builder.icmp_signed("<", last, integer(i)), last, integer(i))
+            return builder.add(from_, builder.mul(step, index))
+
+        def joined(values):
+            while len(values) > 1:
+                count = 2 * values[0].type.count
+                pairs = zip(values[::2], values[1::2], strict=True)
+                values = [builder.shuffle_vector(x, y, indices(list(range(count)))) for x, y in pairs]
+            return values[0]
+
+        starts = range(0, lanes, piece)
+        lower = indices([j + t + side for j in starts for t in range(half) for side in (0, lanes)])
+        upper = indices([j + t + side for j in starts for t in range(half, piece) for side in (0, lanes)])
+        rows = [row(i) for i in range(lanes)]
+        for column in range(0, lanes, piece):
+            square = [
+                joined(
+                    [builder.load(_at(builder, rows[i + j], column * size, part), align=size) for j in starts]
+                )
+                for i in range(piece)
+            ]  # fmt: skip
+            for _ in range(half.bit_length()):
+                pairs = [(square[i], square[i + half]) for i in range(half)]
+                square = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (lower, upper)]
+            for i, value in enumerate(square):
+                address = builder.add(to, builder.mul(target_step, integer(column + i)))
+                builder.store(value, _at(builder, address, 0, vector), align=size)
         return context.get_dummy_value()
 
-    return types.void(source, start, step, target, target_start, target_step), codegen
+    return types.void(source, start, step, count, target, target_start, target_step), codegen
