@@ -7,8 +7,8 @@ from numpy import uint64
 from fastnn.kernels.numba_cpu.activations import activate, activate_backward
 from fastnn.kernels.numba_cpu.common import kernel, share_rows
 from fastnn.kernels.numba_cpu.gemm import (
-    BLOCK_ROWS,
     Product,
+    block_height,
     flat,
     multiply,
     multiply_block,
@@ -51,8 +51,9 @@ def dense(x, w, bias, y, pre, workspace, activation, alpha, precision, phase, pa
     row0, row1, panel0, panel1 = own_share(p, part, parts)
     _, width, _ = panels_of(p)
     col0, col1 = panel0 * width, min(panel1 * width, n)
-    for first in range(row0, row1, BLOCK_ROWS):
-        last = min(first + BLOCK_ROWS, row1)
+    height = block_height(row1 - row0)
+    for first in range(row0, row1, height):
+        last = min(first + height, row1)
         multiply_block(p, first, last - first, panel0, panel1, part)
         for i in range(first, last):
             if bias.size > 0:

@@ -7,6 +7,7 @@ itself. These two functions emit explicit vectors as wide as the CPU's.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -59,6 +60,13 @@ def _splat(builder, scalar, vector) -> ir.Value:
     return builder.shuffle_vector(one, vector(ir.Undefined), ir.VectorType(ir.IntType(32), vector.count)(None))
 
 
+def _existing(builder, rows, count) -> list[ir.Value]:
+    """Indices of so many rows of which the first `count` exist: the last one stands for those that don't."""
+    last = builder.sub(count, count.type(1))
+    indices = map(count.type, range(rows))
+    return [builder.select(builder.icmp_signed("<", last, i), last, i) for i in indices]
+
+
 @intrinsic
 def lanes(typingctx, array):
     """Elements of an array in one vector."""
@@ -91,9 +99,7 @@ def multiply_tile(
         a_next, b_next, c_row = (_address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (2, 6, 9))
         a_row, a_step, b_step, c_step = (builder.mul(args[i], integer(size)) for i in (4, 5, 8, 11))
         depth, add, count = args[12:]
-        last = builder.sub(count, integer(1))
-        existing = [builder.select(builder.icmp_signed("<", last, integer(i)), last, integer(i)) for i in range(height)]
-        a_rows = [builder.mul(a_row, i) for i in existing]
+        a_rows = [builder.mul(a_row, i) for i in _existing(builder, height, count)]
         a_next, b_next = (cgutils.alloca_once_value(builder, value) for value in (a_next, b_next))
         tile = [[cgutils.alloca_once_value(builder, vector(None)) for _ in range(width)] for _ in range(height)]
         with cgutils.for_range(builder, depth):
@@ -136,59 +142,58 @@ def copy_vector(typingctx, source, start, target, target_start):
     return types.void(source, start, target, target_start), codegen
 
 
+def _transposed(builder, rows, vector, size) -> Iterator[ir.Value]:
+    """The columns of a square block as vectors, from the addresses of its rows.
+
+    Vectors are put together from pieces of 16 bytes of rows that far apart, so that what is left is the transposition
+    of small squares within the pieces, for which all CPUs have instructions: interleaving row i with row i + half,
+    as often as that doubles to a piece. Across the whole vectors it took twice the time.
+    """
+    lanes, piece, bits = vector.count, 16 // size, ir.IntType(32)
+    half = piece // 2
+    part = ir.VectorType(vector.element, piece)
+    starts = range(0, lanes, piece)
+
+    def indices(values):
+        return ir.VectorType(bits, len(values))(values)
+
+    def joined(values):
+        while len(values) > 1:
+            mask = indices(list(range(2 * values[0].type.count)))
+            values = [builder.shuffle_vector(x, y, mask) for x, y in zip(values[::2], values[1::2], strict=True)]
+        return values[0]
+
+    lower = indices([j + t + side for j in starts for t in range(half) for side in (0, lanes)])
+    upper = indices([j + t + side for j in starts for t in range(half, piece) for side in (0, lanes)])
+    for column in starts:
+        square = [
+            joined([builder.load(_at(builder, rows[i + j], column * size, part), align=size) for j in starts])
+            for i in range(piece)
+        ]
+        for _ in range(half.bit_length()):
+            pairs = [(square[i], square[i + half]) for i in range(half)]
+            square = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (lower, upper)]
+        yield from square
+
+
 @intrinsic
 def transpose_block(typingctx, source, start, step, count, target, target_start, target_step):
     """Copy a square block of as many rows as a vector has lanes, transposed.
 
     Row i of the block is at ``start + i * step`` of `source`, its column j goes to ``target_start + j * target_step``
     of `target`. Rows from `count` on repeat the one before.
-
-    Vectors are put together from pieces of 16 bytes of rows that far apart, so that what is left is the transposition
-    of small squares within the pieces, for which all CPUs have instructions: interleaving row i with row i + half,
-    as often as that doubles to a piece. Across the whole vectors it took twice the time.
     """
 
     def codegen(context, builder, signature, args):
         element, size = _element(context, source)
-        lanes, piece = VECTOR_BYTES // size, 16 // size
-        pieces, half = lanes // piece, piece // 2
-        vector, part, bits = ir.VectorType(element, lanes), ir.VectorType(element, piece), ir.IntType(32)
+        vector = ir.VectorType(element, VECTOR_BYTES // size)
         integer = args[1].type
         from_, to = (_address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 4))
         step, target_step = (builder.mul(args[i], integer(size)) for i in (2, 6))
-        last = builder.sub(args[3], integer(1))
-
-        def indices(values):
-            return ir.VectorType(bits, len(values))(values)
-
-        def row(i):
-            index = builder.select(builder.icmp_signed("<", last, integer(i)), last, integer(i))
-            return builder.add(from_, builder.mul(step, index))
-
-        def joined(values):
-            while len(values) > 1:
-                count = 2 * values[0].type.count
-                pairs = zip(values[::2], values[1::2], strict=True)
-                values = [builder.shuffle_vector(x, y, indices(list(range(count)))) for x, y in pairs]
-            return values[0]
-
-        starts = range(0, lanes, piece)
-        lower = indices([j + t + side for j in starts for t in range(half) for side in (0, lanes)])
-        upper = indices([j + t + side for j in starts for t in range(half, piece) for side in (0, lanes)])
-        rows = [row(i) for i in range(lanes)]
-        for column in range(0, lanes, piece):
-            square = [
-                joined(
-                    [builder.load(_at(builder, rows[i + j], column * size, part), align=size) for j in starts]
-                )
-                for i in range(piece)
-            ]  # fmt: skip
-            for _ in range(half.bit_length()):
-                pairs = [(square[i], square[i + half]) for i in range(half)]
-                square = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (lower, upper)]
-            for i, value in enumerate(square):
-                address = builder.add(to, builder.mul(target_step, integer(column + i)))
-                builder.store(value, _at(builder, address, 0, vector), align=size)
+        rows = [builder.add(from_, builder.mul(step, i)) for i in _existing(builder, vector.count, args[3])]
+        for i, value in enumerate(_transposed(builder, rows, vector, size)):
+            offset = builder.mul(target_step, integer(i))
+            builder.store(value, _at(builder, to, offset, vector), align=size)
         return context.get_dummy_value()
 
     return types.void(source, start, step, count, target, target_start, target_step), codegen
