@@ -5,76 +5,70 @@ from libc.math cimport NAN
 
 from fastnn_ext.elementary cimport log_
 from fastnn_ext.rows cimport (
-    LANES, NARROW, TILE, exp_difference, lane_sum, load_tile, pair_sum, row_max, store_tile, tile_exp,
+    LANES, NARROW, TILE, lane_sum, load_tile, pair_sum, row_exp, row_max, row_sum, store_tile, tile_exp,
 )
 from fastnn_ext.share cimport first
 
 
-cdef inline void add_classes(
-    double keep, double share, const floating *x, floating top, const floating *y, floating *e, double *lanes,
-    Py_ssize_t count
+cdef inline void add_targets(
+    double keep, double share, const floating *x, floating top, const floating *y, double *lanes, Py_ssize_t count
 ) noexcept nogil:
-    """LANES classes of a row: e = exp(x - top); sums of e, y and (y keep + share) (x - top) are added to `lanes`."""
-    cdef double product[LANES]
+    """Up to LANES classes of a row: sums of y and of t (x - top), t = y keep + share, are added to `lanes`."""
     cdef double t
     cdef Py_ssize_t j
-    for j in range(LANES):
-        e[j] = exp_difference(x[j], top)
-        t = y[j] * keep + share
-        product[j] = 0.0 if t == 0 else t * (<double> x[j] - top)
     for j in range(count):
-        lanes[j] += e[j]
-        lanes[LANES + j] += y[j]
-        lanes[2 * LANES + j] += product[j]
+        t = y[j] * keep + share
+        lanes[j] += y[j]
+        lanes[LANES + j] += 0.0 if t == 0 else t * (<double> x[j] - top)
 
 
-cdef inline double row_loss(
-    bint sparse, double keep, double share, const floating *x, const floating *y_true, Py_ssize_t label,
-    double weight, floating *grad, Py_ssize_t n
+cdef inline double dense_loss(
+    double keep, double share, const floating *x, const floating *y_true, double weight, floating *grad, Py_ssize_t n
 ) noexcept nogil:
     """Loss and gradient of one row (n)."""
-    cdef floating x_block[LANES]
-    cdef floating y_block[LANES]
-    cdef floating e[LANES]
-    cdef double lanes[3 * LANES]
-    cdef const floating *x_here
-    cdef const floating *y_here
     cdef floating top = row_max(x, n)
-    cdef double total, targets, factor
-    cdef Py_ssize_t i, j, count
-    for j in range(3 * LANES):
+    cdef floating scale
+    cdef double total = row_exp(x, top, grad, &scale, n)
+    cdef double lanes[2 * LANES]
+    cdef double targets, factor
+    cdef Py_ssize_t rest = n % LANES
+    cdef Py_ssize_t i, j
+    for j in range(2 * LANES):
         lanes[j] = 0
-    for i in range(0, n, 32):
-        count = min(<Py_ssize_t> LANES, n - i)
-        x_here = &x[i]
-        y_here = y_block
-        if sparse:
-            for j in range(LANES):
-                y_block[j] = <floating> 1 if j == label - i else <floating> 0
-        elif count == LANES:
-            y_here = &y_true[i]
-        else:
-            for j in range(LANES):
-                y_block[j] = y_true[i + j] if j < count else <floating> 0
-        if count == LANES:
-            add_classes(keep, share, x_here, top, y_here, e, lanes, LANES)
-        else:
-            for j in range(LANES):
-                x_block[j] = x_here[j] if j < count else top
-            add_classes(keep, share, x_block, top, y_here, e, lanes, count)
-        if grad != NULL:
-            for j in range(count):
-                grad[i + j] = e[j]
-    total = lane_sum(lanes)
-    targets = lane_sum(&lanes[LANES]) * keep + share * n
+    for i in range(0, n - rest, 32):
+        add_targets(keep, share, &x[i], top, &y_true[i], lanes, LANES)
+    add_targets(keep, share, &x[n - rest], top, &y_true[n - rest], lanes, rest)
+    targets = lane_sum(lanes) * keep + share * n
     if grad != NULL:
-        factor = targets / total
+        factor = targets / total * scale
         for j in range(n):
-            if sparse:
-                grad[j] = <floating> ((grad[j] * factor - ((1.0 if j == label else 0.0) * keep + share)) * weight)
-            else:
-                grad[j] = <floating> ((grad[j] * factor - (y_true[j] * keep + share)) * weight)
-    return log_(total) * targets - lane_sum(&lanes[2 * LANES])
+            grad[j] = <floating> ((grad[j] * factor - (y_true[j] * keep + share)) * weight)
+    return log_(total) * targets - lane_sum(&lanes[LANES])
+
+
+cdef inline double sparse_loss(
+    double keep, double share, const floating *x, Py_ssize_t label, double weight, floating *grad, Py_ssize_t n
+) noexcept nogil:
+    """Loss and gradient of one row (n) whose targets are `share`, and keep + share at the label."""
+    cdef floating top = row_max(x, n)
+    cdef floating scale
+    cdef double total = row_exp(x, top, grad, &scale, n)
+    cdef double targets = keep + share * n
+    cdef double product = share * (row_sum(x, n) - <double> n * top) if share != 0 else 0.0
+    cdef double factor = targets / total * scale
+    cdef double here
+    cdef floating f = <floating> factor
+    cdef floating base = <floating> share
+    cdef floating w = <floating> weight
+    cdef Py_ssize_t j
+    if keep != 0:
+        product += keep * (<double> x[label] - top)
+    if grad != NULL:
+        here = grad[label] * factor - (keep + share)
+        for j in range(n):
+            grad[j] = (grad[j] * f - base) * w
+        grad[label] = <floating> (here * weight)
+    return log_(total) * targets - product
 
 
 cdef inline void tile_loss(
@@ -90,6 +84,7 @@ cdef inline void tile_loss(
     cdef double targets[TILE]
     cdef double products[TILE]
     cdef double t
+    cdef floating scale
     cdef Py_ssize_t i, j
     load_tile(x, rows, n, tile)
     if sparse:
@@ -100,7 +95,7 @@ cdef inline void tile_loss(
                 y[labels[i] * TILE + i] = 1
     else:
         load_tile(y_true, rows, n, y)
-    tile_exp(tile, n, top, e, total)
+    tile_exp(tile, n, top, e, &scale, total)
     for i in range(TILE):
         targets[i] = 0
         products[i] = 0
@@ -112,7 +107,7 @@ cdef inline void tile_loss(
     for i in range(TILE):
         targets[i] = targets[i] * keep + share * n
         products[i] = log_(total[i]) * targets[i] - products[i]
-        targets[i] /= total[i]
+        targets[i] *= scale / total[i]
     for i in range(rows):
         losses[i] = products[i]
     if grad != NULL:
@@ -139,6 +134,7 @@ cdef inline void cross_entropy(
     cdef const long long *labels = <const long long *> buffers[1]
     cdef double *losses = <double *> buffers[5]
     cdef floating *grad
+    cdef floating *row
     cdef double weight[TILE]
     cdef double keep = 1 - smoothing
     cdef double share = smoothing / n
@@ -163,11 +159,14 @@ cdef inline void cross_entropy(
             )
         else:
             for j in range(count):
-                label = labels[i + j] if sparse else -1
-                losses[i + j] = row_loss(
-                    sparse, keep, share, &buffers[0][(i + j) * n], &y_true[(i + j) * n], label, weight[j],
-                    NULL if grad == NULL else &grad[j * n], n,
-                )
+                row = NULL if grad == NULL else &grad[j * n]
+                if sparse:
+                    label = labels[i + j] if 0 <= labels[i + j] < n else 0  # then the loss becomes NaN
+                    losses[i + j] = sparse_loss(keep, share, &buffers[0][(i + j) * n], label, weight[j], row, n)
+                else:
+                    losses[i + j] = dense_loss(
+                        keep, share, &buffers[0][(i + j) * n], &y_true[(i + j) * n], weight[j], row, n
+                    )
         for j in range(count):
             if buffers[2] != NULL:
                 losses[i + j] *= buffers[2][i + j]

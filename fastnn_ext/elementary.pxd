@@ -109,58 +109,89 @@ cdef inline floating with_sign(floating x, floating sign) noexcept nogil:
         return copysign(x, sign)
 
 
-cdef inline floating expm1_reduced(floating high, floating low, floating *n) noexcept nogil:
-    """exp(r) - 1 for high + low = n log(2) + r with |r| <= log(2) / 2.
+cdef inline floating exp_rest(floating high, floating low, floating n, floating *r) noexcept nogil:
+    """r = high + low - n log(2), |r| <= log(2) / 2, and (exp(r) - 1 - r) / r^2.
 
     The product of n and the upper part of log(2) is exact, and so is the difference to `high` (Cody and Waite 1980).
     """
-    cdef floating r, rest
-    n[0] = nearest((high + low) * <floating> 1.4426950408889634)
+    cdef floating rest, t
     if floating is float:
-        r = (high - n[0] * <floating> 0.693359375) + (low - n[0] * <floating> -2.12194440e-4)
-        rest = quartic[floating](r, 0.5, 0.1666657342, 0.04166655016, 0.008363767023, 0.001392691806)
+        t = (high - n * <floating> 0.693359375) + (low - n * <floating> -2.12194440e-4)
+        rest = quartic[floating](t, 0.5, 0.1666657342, 0.04166655016, 0.008363767023, 0.001392691806)
     else:
-        r = (high - n[0] * <floating> 0.693147180369123816490) + (low - n[0] * <floating> 1.90821492927058770002e-10)
-        rest = line[floating](r, 2.76213242693136862e-7, 2.51013358547885218e-8)
+        t = (high - n * <floating> 0.693147180369123816490) + (low - n * <floating> 1.90821492927058770002e-10)
+        rest = line[floating](t, 2.76213242693136862e-7, 2.51013358547885218e-8)
         rest = quartic[floating](
-            r, 0.00138888889189189062, 0.000198412698643649319, 2.48015186722683542e-5, 2.75572664423534248e-6, rest
+            t, 0.00138888889189189062, 0.000198412698643649319, 2.48015186722683542e-5, 2.75572664423534248e-6, rest
         )
         rest = quartic[floating](
-            r, 0.500000000000000113, 0.166666666666666675, 0.04166666666662068, 0.00833333333332979668, rest
+            t, 0.500000000000000113, 0.166666666666666675, 0.04166666666662068, 0.00833333333332979668, rest
         )
+    r[0] = t
+    return rest
+
+
+cdef inline floating expm1_reduced(floating x, floating *n) noexcept nogil:
+    """exp(r) - 1 for x = n log(2) + r with |r| <= log(2) / 2."""
+    cdef floating r, rest
+    n[0] = nearest(x * <floating> 1.4426950408889634)
+    rest = exp_rest[floating](x, -0.0, n[0], &r)
     return r + r * r * rest
 
 
-cdef inline floating exp_scaled(floating high, floating low, floating *scale) noexcept nogil:
-    """exp(high + low) / scale, |low| much less than |high|. What is multiplied by `scale` last is rounded once.
+cdef inline floating exp_scaled(floating x, floating high, floating low, floating *scale) noexcept nogil:
+    """exp(high + low) / scale for x = high + low, rounded, between -110 (-760 in float64) and 0, or NaN.
 
-    Half of the exponent is in `scale`: 2^n alone may overflow, and where the result is subnormal it may round twice.
+    The scale, 2^-64 (2^-512), keeps the quotient normal: what is multiplied by it last is rounded once.
     """
-    cdef floating n, half
-    cdef floating y = <floating> 1 + expm1_reduced(high, low, &n)
-    half = nearest(n * <floating> 0.5)
-    scale[0] = power_of_two(n - half)
-    return y * power_of_two(half)
+    cdef floating n, r, rest, power
+    if floating is float:
+        n = x * <floating> 1.4426950408889634 + <floating> 12583103.0  # 1.5 * 2^23 + 127 + 64
+        power = fastnn_power_of_two_f32(n)
+        scale[0] = <floating> 5.42101086242752217e-20
+        n -= <floating> 12583103.0
+    else:
+        n = x * <floating> 1.4426950408889634 + <floating> 6755399441057279.0  # 1.5 * 2^52 + 1023 + 512
+        power = fastnn_power_of_two_f64(n)
+        scale[0] = <floating> 7.45834073120020674e-155
+        n -= <floating> 6755399441057279.0
+    rest = exp_rest(high, low, n, &r)
+    return (<floating> 1 + r * (<floating> 1 + r * rest)) * power
+
+
+cdef inline floating exp_minus(floating x) noexcept nogil:
+    """exp(-x) for x >= 0."""
+    cdef floating scale
+    if floating is float:
+        x = at_most[floating](x, 110)
+    else:
+        x = at_most[floating](x, 760)
+    x = exp_scaled[floating](-x, -x, -0.0, &scale)  # -x + -0 is -x for the compiler, -x + 0 is not: x may be 0
+    return x * scale
 
 
 cdef inline floating exp_(floating x) noexcept nogil:
-    """exp(x), from 0 where even the smallest subnormal number is too large to infinity."""
-    cdef floating scale
+    """exp(x), from 0 where even the smallest subnormal number is too large to infinity.
+
+    2^n is in two factors: alone it may overflow, and where the result is subnormal it may round twice.
+    """
+    cdef floating n, half
     if floating is float:
         x = clip[floating](x, -110, 90)
     else:
         x = clip[floating](x, -760, 720)
-    x = exp_scaled[floating](x, -0.0, &scale)  # x + -0 is x for the compiler, x + 0 is not: x may be -0
-    return x * scale
+    x = <floating> 1 + expm1_reduced[floating](x, &n)
+    half = nearest(n * <floating> 0.5)
+    return x * power_of_two(half) * power_of_two(n - half)
 
 
 cdef inline floating expm1_(floating x) noexcept nogil:
     """exp(x) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)): 2^n alone may overflow."""
     cdef floating n, y, half
     if floating is float:
-        y = expm1_reduced[floating](clip[floating](x, -20, 89), -0.0, &n)  # n <= 128
+        y = expm1_reduced[floating](clip[floating](x, -20, 89), &n)  # n <= 128
     else:
-        y = expm1_reduced[floating](clip[floating](x, -40, 710), -0.0, &n)  # n <= 1024
+        y = expm1_reduced[floating](clip[floating](x, -40, 710), &n)  # n <= 1024
     half = power_of_two(n - <floating> 1)
     return y if n == 0 else <floating> 2 * (half * y + (half - <floating> 0.5))
 
@@ -237,38 +268,29 @@ cdef inline floating quarter_cosine(floating f) noexcept nogil:
 cdef inline floating normal_tail(floating x, floating *bell, floating *scale) noexcept nogil:
     """Upper tail of the normal distribution at x >= 0, and exp(-x^2 / 2), both still to be multiplied by `scale`.
 
-    The tail is exp(-x^2 / 2) p(x), p(x) = P(t) / (x + 4) with t = (x - 4) / (x + 4). What x + 4 loses by rounding is
-    made good with p'(x) = x p(x) - 1 / sqrt(2 pi). The square is taken in two parts, the first one exact: its rounding
-    error would be multiplied by up to 100 (700 in float64).
+    The tail is exp(-x^2 / 2) P(x) / Q(x), all of whose terms are positive. The square is taken in two parts, the first
+    one exact: its rounding error would be multiplied by up to 100 (700 in float64).
     """
-    cdef floating s = x + <floating> 4
-    cdef floating lost = x - (s - <floating> 4)
-    cdef floating reciprocal = <floating> 1 / s
-    cdef floating t = (s - <floating> 8) * reciprocal
     cdef floating h = head(x)
-    cdef floating p
-    bell[0] = exp_scaled[floating](h * h * <floating> -0.5, (x - h) * (x + h) * <floating> -0.5, scale)
+    cdef floating half = h * <floating> 0.5
+    cdef floating high = h * half
+    cdef floating low = (x - h) * (x * <floating> 0.5 + half)
+    cdef floating p, q
+    bell[0] = exp_scaled(-(high + low), -high, -low, scale)
     if floating is float:
-        p = line[floating](t, 0.0001697124776, line[floating](t, -0.0002340460188, -5.242546261e-5))
-        p = quartic[floating](t, 0.06039734142, -0.007545272732, -0.003488328264, 0.001646088194, p)
-        p = quartic[floating](t, 0.7552851305, -0.607896658, 0.3871373795, -0.1865213017, p)
+        p = quartic[floating](x, 0.5000000021, 0.4378142613, 0.1828336734, 0.04048470193, 0.004090530151)
+        q = quartic[floating](x, 1.673513407, 1.20093389, 0.4683995013, 0.1014865228, 0.01025332001)
     else:
-        p = line[floating](t, -2.52209945787807354e-9, -7.2624198104095793e-10)
-        p = line[floating](t, 1.96196108613555597e-8, line[floating](t, 1.91827702037334026e-9, p))
+        p = line[floating](x, 5.62386709299377077e-6, 1.73263766277139451e-7)
+        p = line[floating](x, 8.894056469191476e-5, p)
         p = quartic[floating](
-            t, 2.71804529625928358e-7, -1.54964917422474505e-7, -8.54084181568512498e-8, 1.32807977873103278e-8, p
+            x, 0.121903923115004101, 0.0322251348143684643, 0.0062856520368009224, 0.000893823548797743123, p
         )
-        p = quartic[floating](
-            t, 7.16666324522103119e-7, -5.92017332301610292e-6, -6.29696560581582333e-7, 1.02155403719610153e-6, p
+        p = quartic[floating](x, 0.5, 0.810652755773264283, 0.652705581974911187, 0.336622051841772005, p)
+        q = line[floating](x, 1.40969442681570435e-5, 4.34307855518908772e-7)
+        q = line[floating](x, 0.000223375242064900137, q)
+        q = quartic[floating](
+            x, 0.320882060080372725, 0.0829887242185342141, 0.0159778654166566928, 0.00225458032475168076, q
         )
-        p = quartic[floating](
-            t, 0.000133344312409645737, -0.000231094935169459014, -1.90825847977343311e-6, 3.5144686053003463e-5, p
-        )
-        p = quartic[floating](
-            t, 0.0603965748909365607, -0.00754018896672679157, -0.00347969236739359515, 0.00163081845758870119, p
-        )
-        p = quartic[floating](
-            t, 0.755285130415751493, -0.607896641971892108, 0.387137400742214541, -0.186521857959657247, p
-        )
-    p = p * reciprocal
-    return bell[0] * (p + lost * (x * p - <floating> 0.39894228040143268))
+        q = quartic[floating](x, 2.41919007234939393, 2.73564557232497045, 1.91233995376328444, 0.920223053640060834, q)
+    return bell[0] * p / (<floating> 1 + x * q)

@@ -16,6 +16,7 @@ cdef enum:
     LANES = 32
     BLOCK = 1024  # elements
     BLOCKS = 64  # whose sums are added in pairs
+    STRETCH = 512  # exponentials whose LANES sums are in the arrays' type
     TILE = 32  # rows
     NARROW = 32  # most columns of a tile
 
@@ -111,48 +112,59 @@ cdef inline floating row_max(const floating *x, Py_ssize_t n) noexcept nogil:
     return top
 
 
-cdef inline floating exp_difference(floating x, floating top) noexcept nogil:
-    """exp(x - top) for x <= top, with the rounding error of the difference (Knuth's two-sum)."""
-    cdef floating d = x - top
-    cdef floating back = d - x
-    cdef floating error = (x - (d - back)) - (top + back)
-    cdef floating scale
+cdef inline floating exp_difference(floating x, floating top, floating *scale) noexcept nogil:
+    """exp(x - top) / scale for x <= top, with the rounding error of the difference. The scale is always the same.
+
+    As x - top <= 0, the smaller one of x and -top is the larger one in magnitude, so that Dekker's fast two-sum serves.
+    """
+    cdef floating a = -top if -top < x else x
+    cdef floating b = -top if -top > x else x
+    cdef floating d = a + b
+    cdef floating y = exp_scaled(d, d, b - (d - a), scale)
     if floating is float:
-        error = <floating> 0 if d < -110 else error
-        d = <floating> -110 if d < -110 else d
+        return <floating> 0 if d < -104 else y
     else:
-        error = <floating> 0 if d < -760 else error
-        d = <floating> -760 if d < -760 else d
-    d = exp_scaled(d, error, &scale)
-    return d * scale
+        return <floating> 0 if d < -746 else y
 
 
-cdef inline double row_exp(const floating *x, floating top, floating *y, Py_ssize_t n) noexcept nogil:
-    """y = exp(x - top), and its sum; y == x is allowed."""
-    cdef floating block[LANES]
-    cdef double lanes[LANES]
+cdef inline double wide_sum(const floating *lanes) noexcept nogil:
+    """Sum of LANES numbers in float64."""
+    cdef double wide[LANES]
+    cdef Py_ssize_t j
+    for j in range(LANES):
+        wide[j] = lanes[j]
+    return lane_sum(wide)
+
+
+cdef inline double row_exp(const floating *x, floating top, floating *y, floating *scale, Py_ssize_t n) noexcept nogil:
+    """Sum of exp(x - top), and y = exp(x - top) / scale unless y is NULL; y == x is allowed."""
+    cdef floating e[LANES]
+    cdef floating lanes[LANES]
     cdef double total = 0
     cdef Py_ssize_t rest = n % LANES
     cdef Py_ssize_t start, i, j
-    for start in range(0, n - rest, 1024):
+    for start in range(0, n - rest, 512):
         for j in range(LANES):
             lanes[j] = 0
-        for i in range(start, min(start + 1024, n - rest), 32):
+        for i in range(start, min(start + STRETCH, n - rest), 32):
             for j in range(LANES):
-                block[j] = exp_difference(x[i + j], top)
+                e[j] = exp_difference(x[i + j], top, scale)
             for j in range(LANES):
-                y[i + j] = block[j]
-                lanes[j] += block[j]
-        total += lane_sum(lanes)
+                lanes[j] += e[j]
+            if y != NULL:
+                for j in range(LANES):
+                    y[i + j] = e[j]
+        total += wide_sum(lanes)
     if rest:
         for j in range(LANES):
-            block[j] = x[n - rest + j] if j < rest else top
+            e[j] = x[n - rest + j] if j < rest else -<floating> INFINITY
         for j in range(LANES):
-            block[j] = exp_difference(block[j], top)
-        for j in range(rest):
-            y[n - rest + j] = block[j]
-            total += block[j]
-    return total
+            e[j] = exp_difference(e[j], top, scale)
+        total += wide_sum(e)
+        if y != NULL:
+            for j in range(rest):
+                y[n - rest + j] = e[j]
+    return total * scale[0]
 
 
 cdef inline void load_tile(const floating *x, Py_ssize_t rows, Py_ssize_t n, floating *tile) noexcept nogil:
@@ -174,9 +186,9 @@ cdef inline void store_tile(const floating *tile, Py_ssize_t rows, Py_ssize_t n,
 
 
 cdef inline void tile_exp(
-    const floating *tile, Py_ssize_t n, floating *top, floating *e, double *total
+    const floating *tile, Py_ssize_t n, floating *top, floating *e, floating *scale, double *total
 ) noexcept nogil:
-    """top (TILE) = each row's maximum, e (n,TILE) = exp(tile - top), total (TILE) = each row's sum of e."""
+    """top (TILE) = each row's maximum, e (n,TILE) = exp(tile - top) / scale, total (TILE) = sums of exp(tile - top)."""
     cdef Py_ssize_t i, j
     for i in range(TILE):
         top[i] = -<floating> INFINITY
@@ -186,6 +198,8 @@ cdef inline void tile_exp(
             top[i] = larger(tile[j * TILE + i], top[i])
     for j in range(n):
         for i in range(TILE):
-            e[j * TILE + i] = exp_difference(tile[j * TILE + i], top[i])
+            e[j * TILE + i] = exp_difference(tile[j * TILE + i], top[i], scale)
         for i in range(TILE):
             total[i] += e[j * TILE + i]
+    for i in range(TILE):
+        total[i] *= scale[0]

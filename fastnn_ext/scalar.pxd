@@ -7,7 +7,7 @@ units at most.
 from cython cimport floating
 
 from fastnn_ext.elementary cimport (
-    at_most, clip, exp_, exp_scaled, expm1_, head, log1p_, normal_tail, with_sign,
+    at_most, clip, exp_minus, exp_scaled, expm1_, head, log1p_, normal_tail, with_sign,
 )
 
 
@@ -44,26 +44,24 @@ cdef inline floating gelu_(floating x) noexcept nogil:
     else:
         a = at_most[floating](abs(x), 39)
     tail = a * normal_tail(a, &bell, &scale)
-    tail *= scale
-    return -tail if x < 0 else x - tail
+    return relu_(x) - tail * scale
 
 
 cdef inline floating gelu_backward_(floating dy, floating x) noexcept nogil:
     """dy (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi))."""
-    cdef floating bell, scale, a, tail, slope
+    cdef floating bell, scale, a, tail
     if floating is float:
         a = at_most[floating](abs(x), <floating> 14.6)
     else:
         a = at_most[floating](abs(x), 39)
     tail = normal_tail(a, &bell, &scale)
-    tail *= scale
-    slope = bell * scale * a * <floating> 0.39894228040143268
-    return dy * (tail - slope if x < 0 else <floating> 1 - tail + slope)
+    tail = (tail - bell * (a * <floating> 0.39894228040143268)) * scale
+    return dy * (tail if x < 0 else <floating> 1 - tail)
 
 
 cdef inline floating sigmoid_(floating x) noexcept nogil:
     """1 / (1 + exp(-x)), with the exponential of a negative number only."""
-    cdef floating e = exp_(-abs(x))
+    cdef floating e = exp_minus(abs(x))
     return (e if x < 0 else <floating> 1) / (<floating> 1 + e)
 
 
@@ -74,7 +72,7 @@ cdef inline floating sigmoid_backward_(floating dy, floating y) noexcept nogil:
 cdef inline floating gated(floating x, floating a, floating high, floating low) noexcept nogil:
     """x sigmoid(z) for z of x's sign, |z| = high + low, and a = |x| or, where the result is 0 or x, less."""
     cdef floating scale
-    cdef floating y = exp_scaled(-high, -low, &scale)
+    cdef floating y = exp_scaled(-(high + low), -high, -low, &scale)
     return (-(a * y) * scale if x < 0 else x) / (<floating> 1 + y * scale)
 
 
@@ -83,7 +81,7 @@ cdef inline floating gated_backward(
 ) noexcept nogil:
     """s + |x| s (1 - s) slope for s = sigmoid(z): the derivative of x s, if `slope` is that of z times x's sign."""
     cdef floating scale
-    cdef floating y = exp_scaled(-high, -low, &scale)
+    cdef floating y = exp_scaled(-(high + low), -high, -low, &scale)
     cdef floating e = y * scale
     cdef floating s = <floating> 1 / (<floating> 1 + e)
     return (e * s if x < 0 else s) + a * y * slope * s * s * scale
@@ -171,7 +169,7 @@ cdef inline floating tanh_backward_(floating dy, floating y) noexcept nogil:
 
 cdef inline floating softplus_(floating x) noexcept nogil:
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))."""
-    return (x if x > 0 else <floating> 0) + log1p_(exp_(-abs(x)))
+    return (x if x > 0 else <floating> 0) + log1p_(exp_minus(abs(x)))
 
 
 cdef inline floating softplus_backward_(floating dy, floating y) noexcept nogil:
@@ -232,7 +230,7 @@ cdef inline floating mish_(floating x) noexcept nogil:
         a = at_most[floating](abs(x), 110)  # beyond, |x| exp(-|x|) is 0
     else:
         a = at_most[floating](abs(x), 760)
-    y = exp_scaled[floating](-a, -0.0, &scale)
+    y = exp_scaled[floating](-a, -a, -0.0, &scale)
     e = y * scale
     y = -(a * y) * (e + <floating> 2) if x < 0 else x * (<floating> 1 + <floating> 2 * e)
     e = e * (e + <floating> 2) + <floating> 2 if x < 0 else <floating> 1 + <floating> 2 * e * (<floating> 1 + e)
@@ -246,7 +244,7 @@ cdef inline floating mish_backward_(floating dy, floating x) noexcept nogil:
         a = at_most[floating](abs(x), 110)
     else:
         a = at_most[floating](abs(x), 760)
-    y = exp_scaled[floating](-a, -0.0, &scale)
+    y = exp_scaled[floating](-a, -a, -0.0, &scale)
     e = y * scale
     d = e * (e + <floating> 2) + <floating> 2 if x < 0 else <floating> 1 + <floating> 2 * e * (<floating> 1 + e)
     n = (e + <floating> 2) * d if x < 0 else (<floating> 1 + <floating> 2 * e) * d

@@ -8,7 +8,9 @@ from fastnn_ext.rows cimport NARROW, TILE, load_tile, row_exp, row_max, store_ti
 
 cdef inline void softmax_row(const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
     """x (n) -> y (n)."""
-    cdef floating factor = <floating> (1.0 / row_exp(x, row_max(x, n), y, n))
+    cdef floating scale
+    cdef double total = row_exp(x, row_max(x, n), y, &scale, n)
+    cdef floating factor = <floating> (scale / total)
     cdef Py_ssize_t j
     for j in range(n):
         y[j] *= factor
@@ -20,11 +22,12 @@ cdef inline void softmax_tile(const floating *x, floating *y, Py_ssize_t rows, P
     cdef floating e[NARROW * TILE]
     cdef floating top[TILE]
     cdef double total[TILE]
+    cdef floating scale
     cdef Py_ssize_t i, j
     load_tile(x, rows, n, tile)
-    tile_exp(tile, n, top, e, total)
+    tile_exp(tile, n, top, e, &scale, total)
     for i in range(TILE):
-        top[i] = <floating> (1.0 / total[i])
+        top[i] = <floating> (scale / total[i])
     for j in range(n):
         for i in range(TILE):
             e[j * TILE + i] *= top[i]
@@ -34,7 +37,8 @@ cdef inline void softmax_tile(const floating *x, floating *y, Py_ssize_t rows, P
 cdef inline void log_softmax_row(const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
     """x (n) -> y (n)."""
     cdef floating top = row_max(x, n)
-    cdef floating rest = <floating> log_(row_exp(x, top, y, n))
+    cdef floating scale
+    cdef floating rest = <floating> log_(row_exp[floating](x, top, NULL, &scale, n))
     cdef Py_ssize_t j
     for j in range(n):
         y[j] = (x[j] - top) - rest
@@ -47,9 +51,10 @@ cdef inline void log_softmax_tile(const floating *x, floating *y, Py_ssize_t row
     cdef floating top[TILE]
     cdef floating rest[TILE]
     cdef double total[TILE]
+    cdef floating scale
     cdef Py_ssize_t i, j
     load_tile(x, rows, n, tile)
-    tile_exp(tile, n, top, e, total)
+    tile_exp(tile, n, top, e, &scale, total)
     for i in range(TILE):
         rest[i] = <floating> log_(total[i])
     for j in range(n):
