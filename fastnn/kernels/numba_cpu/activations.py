@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from numpy import float64
+from numpy import float64, uint64
 
 from fastnn.kernels.numba_cpu import elementary, scalar
-from fastnn.kernels.numba_cpu.common import kernel, share, share_rows, summing
+from fastnn.kernels.numba_cpu.common import inlined, kernel, share, share_rows, summing
 from fastnn.kernels.numba_cpu.reductions import row_maximum, row_sum
 from fastnn.table import ACTIVATIONS
 
@@ -13,6 +13,8 @@ from fastnn.table import ACTIVATIONS
     LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS,
     SELU, SOFTSIGN, HARD_SIGMOID, HARD_SWISH, MISH,
 ) = range(len(ACTIVATIONS))  # fmt: skip
+#: Exponentials of a row that are added up in the arrays' type.
+STRETCH = 512
 
 
 @kernel
@@ -316,23 +318,30 @@ def activate_backward(code, alpha, dy, saved, dx, part, parts):
 
 
 @summing
-def _exponentials(x, i, largest, y):
-    """Row i of y (o,r) = exp(x - largest); returns the sum."""
-    total = 0.0
-    for j in range(x.shape[1]):
-        e = elementary.exp_difference(x[i, j], largest)
-        y[i, j] = e
+def _stretch_of_exponentials(x, i, start, stop, largest, y):
+    """Sum of exp(x - largest) / scale over elements of row i, which row i of y becomes unless y is empty, and scale."""
+    total = scale = type(largest)(0)
+    for j in range(start, stop):
+        e, scale = elementary.exp_difference(x[i, j], largest)
+        if y.size > 0:
+            y[i, j] = e
         total += e
-    return total
+    return total, scale
 
 
-@summing
-def sum_of_exponentials(x, i, largest):
-    """Sum of exp(x - largest) over row i of x (o,r)."""
+@inlined
+def exponentials(x, i, largest, y):
+    """Sum of exp(x - largest) over row i of x (o,r), and exp(x - largest) / scale in y (o,r) unless it is empty; scale.
+
+    Sums of STRETCH elements are in the arrays' type.
+    """
     total = 0.0
-    for j in range(x.shape[1]):
-        total += elementary.exp_difference(x[i, j], largest)
-    return total
+    scale = largest
+    for first in range(0, x.shape[1], STRETCH):
+        last = min(first + STRETCH, x.shape[1])
+        part, scale = _stretch_of_exponentials(x, i, uint64(first), uint64(last), largest, y)  # unsigned: see `share`
+        total += part
+    return total * scale, scale
 
 
 @summing
@@ -351,7 +360,8 @@ def softmax(x, y, part, parts):
         return
     start, stop = share_rows(x.shape[0], part, parts)
     for i in range(start, stop):
-        factor = 1.0 / _exponentials(x, i, row_maximum(x, i), y)
+        total, scale = exponentials(x, i, row_maximum(x, i), y)
+        factor = x.dtype.type(scale / total)
         for j in range(x.shape[1]):
             y[i, j] *= factor
 
@@ -374,9 +384,9 @@ def log_softmax(x, y, part, parts):
     start, stop = share_rows(x.shape[0], part, parts)
     for i in range(start, stop):
         largest = row_maximum(x, i)
-        shift = elementary.log(sum_of_exponentials(x, i, largest))
+        shift = x.dtype.type(elementary.log(exponentials(x, i, largest, x[:0])[0]))
         for j in range(x.shape[1]):
-            y[i, j] = (float64(x[i, j]) - largest) - shift
+            y[i, j] = (x[i, j] - largest) - shift
 
 
 @kernel

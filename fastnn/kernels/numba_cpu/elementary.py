@@ -63,13 +63,12 @@ def clip(x, low, high):
 
 
 @inlined
-def expm1_reduced(high, low):
-    """exp(r) - 1 and n for high + low = n log(2) + r with |r| <= log(2) / 2.
+def exp_rest(high, low, n):
+    """r = high + low - n log(2), |r| <= log(2) / 2, and (exp(r) - 1 - r) / r^2.
 
     The product of n and the upper part of log(2) is exact, and so is the difference to `high` (Cody and Waite 1980).
     """
     T = type(high)
-    n = nearest((high + low) * T(1.4426950408889634))
     if is_single(high):
         r = (high - n * T(0.693359375)) + (low - n * T(-2.12194440e-4))
         rest = quartic(r, 0.5, 0.1666657342, 0.04166655016, 0.008363767023, 0.001392691806)
@@ -80,40 +79,66 @@ def expm1_reduced(high, low):
             r, 0.00138888889189189062, 0.000198412698643649319, 2.48015186722683542e-5, 2.75572664423534248e-6, rest
         )
         rest = quartic(r, 0.500000000000000113, 0.166666666666666675, 0.04166666666662068, 0.00833333333332979668, rest)
+    return r, rest
+
+
+@inlined
+def expm1_reduced(x):
+    """exp(r) - 1 and n for x = n log(2) + r with |r| <= log(2) / 2."""
+    T = type(x)
+    n = nearest(x * T(1.4426950408889634))
+    r, rest = exp_rest(x, T(-0.0), n)  # x + -0 is x for the compiler, x + 0 is not: x may be -0
     return r + r * r * rest, n
 
 
 @inlined
-def exp_scaled(high, low):
-    """exp(high + low) / scale, |low| much less than |high|, and scale. What is multiplied by it last is rounded once.
+def exp_scaled(x, high, low):
+    """exp(high + low) / scale, and scale, for x = high + low, rounded, between -110 (-760 in float64) and 0, or NaN.
 
-    Half of the exponent is in `scale`: 2^n alone may overflow, and where the result is subnormal it may round twice.
+    The scale, 2^-64 (2^-512), keeps the quotient normal: what is multiplied by it last is rounded once.
     """
-    T = type(high)
-    y, n = expm1_reduced(high, low)
-    half = nearest(n * T(0.5))
-    return (T(1) + y) * power_of_two(half), power_of_two(n - half)
+    T = type(x)
+    # 1.5 * 2^23 + 127 + 64, 1.5 * 2^52 + 1023 + 512
+    big = T(12583103.0) if is_single(x) else T(6755399441057279.0)
+    scale = T(5.42101086242752217e-20) if is_single(x) else T(7.45834073120020674e-155)
+    shifted = x * T(1.4426950408889634) + big
+    r, rest = exp_rest(high, low, shifted - big)
+    return (T(1) + r * (T(1) + r * rest)) * shifted_power_of_two(shifted), scale
 
 
 @inlined
-def exp(x):
-    """exp(x), from 0 where even the smallest subnormal number is too large to infinity."""
-    x = clip(x, -110, 90) if is_single(x) else clip(x, -760, 720)
-    y, scale = exp_scaled(x, type(x)(-0.0))  # x + -0 is x for the compiler, x + 0 is not: x may be -0
+def exp_minus(x):
+    """exp(-x) for x >= 0."""
+    x = at_most(x, 110) if is_single(x) else at_most(x, 760)
+    y, scale = exp_scaled(-x, -x, type(x)(-0.0))
     return y * scale
 
 
 @inlined
-def exp_difference(x, y):
-    """exp(x - y) for x <= y, with the rounding error of the difference (Knuth's two-sum): it may reach 32 ulp."""
+def exp(x):
+    """exp(x), from 0 where even the smallest subnormal number is too large to infinity.
+
+    2^n is in two factors: alone it may overflow, and where the result is subnormal it may round twice.
+    """
     T = type(x)
-    high = x - y
-    x_back = high + y
-    low = (x - x_back) - (y - (x_back - high))
-    least = T(-110) if is_single(x) else T(-760)  # below, the result is 0
-    low = low if high > least else T(0)
-    result, scale = exp_scaled(least if high < least else high, low)
-    return result * scale
+    x = clip(x, -110, 90) if is_single(x) else clip(x, -760, 720)
+    y, n = expm1_reduced(x)
+    half = nearest(n * T(0.5))
+    return (T(1) + y) * power_of_two(half) * power_of_two(n - half)
+
+
+@inlined
+def exp_difference(x, top):
+    """exp(x - top) / scale for x <= top, with the rounding error of the difference, and scale.
+
+    As x - top <= 0, the smaller one of x and -top is the larger one in magnitude, so that Dekker's fast two-sum serves.
+    """
+    T = type(x)
+    a = -top if -top < x else x
+    b = -top if -top > x else x
+    d = a + b
+    y, scale = exp_scaled(d, d, b - (d - a))
+    return (T(0) if d < (T(-104) if is_single(x) else T(-746)) else y), scale
 
 
 @inlined
@@ -121,7 +146,7 @@ def expm1(x):
     """exp(x) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)): 2^n alone may overflow."""
     T = type(x)
     x = clip(x, -20, 89) if is_single(x) else clip(x, -40, 710)  # n <= 128, 1024
-    y, n = expm1_reduced(x, T(-0.0))
+    y, n = expm1_reduced(x)
     half = power_of_two(n - T(1))
     return y if n == T(0) else T(2) * (half * y + (half - T(0.5)))
 
@@ -199,38 +224,23 @@ def quarter_cosine(f):
 def normal_tail(x):
     """Upper tail of the normal distribution at x >= 0 and exp(-x^2 / 2), both to be multiplied by the scale returned.
 
-    The tail is exp(-x^2 / 2) p(x), p(x) = P(t) / (x + 4) with t = (x - 4) / (x + 4). What x + 4 loses by rounding is
-    made good with p'(x) = x p(x) - 1 / sqrt(2 pi). The square is taken in two parts, the first one exact: its rounding
-    error would be multiplied by up to 100 (700 in float64).
+    The tail is exp(-x^2 / 2) P(x) / Q(x), all of whose terms are positive. The square is taken in two parts, the first
+    one exact: its rounding error would be multiplied by up to 100 (700 in float64).
     """
     T = type(x)
-    s = x + T(4)
-    lost = x - (s - T(4))
-    reciprocal = T(1) / s
-    t = (s - T(8)) * reciprocal
     h = head(x)
-    bell, scale = exp_scaled(h * h * T(-0.5), (x - h) * (x + h) * T(-0.5))
+    half = h * T(0.5)
+    high = h * half
+    low = (x - h) * (x * T(0.5) + half)
+    bell, scale = exp_scaled(-(high + low), -high, -low)
     if is_single(x):
-        p = line(t, 0.0001697124776, line(t, -0.0002340460188, -5.242546261e-5))
-        p = quartic(t, 0.06039734142, -0.007545272732, -0.003488328264, 0.001646088194, p)
-        p = quartic(t, 0.7552851305, -0.607896658, 0.3871373795, -0.1865213017, p)
+        p = quartic(x, 0.5000000021, 0.4378142613, 0.1828336734, 0.04048470193, 0.004090530151)
+        q = quartic(x, 1.673513407, 1.20093389, 0.4683995013, 0.1014865228, 0.01025332001)
     else:
-        p = line(t, -2.52209945787807354e-9, -7.2624198104095793e-10)
-        p = line(t, 1.96196108613555597e-8, line(t, 1.91827702037334026e-9, p))
-        p = quartic(
-            t, 2.71804529625928358e-7, -1.54964917422474505e-7, -8.54084181568512498e-8, 1.32807977873103278e-8, p
-        )
-        p = quartic(
-            t, 7.16666324522103119e-7, -5.92017332301610292e-6, -6.29696560581582333e-7, 1.02155403719610153e-6, p
-        )
-        p = quartic(
-            t, 0.000133344312409645737, -0.000231094935169459014, -1.90825847977343311e-6, 3.5144686053003463e-5, p
-        )
-        p = quartic(
-            t, 0.0603965748909365607, -0.00754018896672679157, -0.00347969236739359515, 0.00163081845758870119, p
-        )
-        p = quartic(
-            t, 0.755285130415751493, -0.607896641971892108, 0.387137400742214541, -0.186521857959657247, p
-        )  # fmt: skip
-    p = p * reciprocal
-    return bell * (p + lost * (x * p - T(0.39894228040143268))), bell, scale
+        p = line(x, 8.894056469191476e-5, line(x, 5.62386709299377077e-6, 1.73263766277139451e-7))
+        p = quartic(x, 0.121903923115004101, 0.0322251348143684643, 0.0062856520368009224, 0.000893823548797743123, p)
+        p = quartic(x, 0.5, 0.810652755773264283, 0.652705581974911187, 0.336622051841772005, p)
+        q = line(x, 0.000223375242064900137, line(x, 1.40969442681570435e-5, 4.34307855518908772e-7))
+        q = quartic(x, 0.320882060080372725, 0.0829887242185342141, 0.0159778654166566928, 0.00225458032475168076, q)
+        q = quartic(x, 2.41919007234939393, 2.73564557232497045, 1.91233995376328444, 0.920223053640060834, q)
+    return bell * p / (T(1) + x * q), bell, scale

@@ -10,6 +10,7 @@ from __future__ import annotations
 from numpy import float64, nan, uint64
 
 from fastnn.kernels.numba_cpu import elementary
+from fastnn.kernels.numba_cpu.activations import exponentials
 from fastnn.kernels.numba_cpu.common import CHUNK, doubles, inlined, kernel, share_rows, summing
 from fastnn.kernels.numba_cpu.errors import (
     absolute_error,
@@ -25,7 +26,7 @@ from fastnn.kernels.numba_cpu.errors import (
     squared_hinge_error,
     times_log,
 )  # fmt: skip
-from fastnn.kernels.numba_cpu.reductions import row_maximum, sum_of_chunks
+from fastnn.kernels.numba_cpu.reductions import row_maximum, row_sum, sum_of_chunks
 
 # --- means over all elements -----------------------------------------------------------------------------
 
@@ -125,35 +126,51 @@ def _target(targets, label, i, j):
 
 
 @summing
+def _distribution(x, targets, i, largest, keep, fraction):
+    """Sum of row i of `targets` and of t (x - largest), t = targets keep + fraction; it is 0 where t is."""
+    mass, product = 0.0, 0.0
+    for j in range(x.shape[1]):
+        mass += targets[i, j]
+        t = targets[i, j] * keep + fraction
+        product += 0.0 if t == 0 else t * (float64(x[i, j]) - largest)  # of a NaN, the sum of exponentials tells
+    return mass, product
+
+
+@inlined
 def _softmax_row(x, targets, label, weight, grad, i, scale, smoothing):
     """-weight sum(t log softmax(x)) of row i, NaN for a wrong label; the gradient is (softmax(x) sum(t) - t) scale.
 
     Smoothing makes t (1 - smoothing) + smoothing / c of a target t.
     """
+    T = x.dtype.type
     c = x.shape[1]
     if c == 0:
         return nan
     keep, fraction = 1.0 - smoothing, smoothing / c
+    wrong = targets.size == 0 and not 0 <= label < c
+    label = 0 if wrong else int(label)  # without labels it is a float64 0
     largest = row_maximum(x, i)
-    total, mass, product = 0.0, 0.0, 0.0
-    for j in range(c):
-        e = elementary.exp_difference(x[i, j], largest)
-        if grad.size > 0:
-            grad[i, j] = e
-        t = _target(targets, label, i, j)
-        total += e
-        mass += t
-        t = t * keep + fraction
-        product += 0.0 if t == 0 else t * (float64(x[i, j]) - largest)  # of a NaN, total tells
+    total, unit = exponentials(x, i, largest, grad)
+    if targets.size > 0:
+        mass, product = _distribution(x, targets, i, largest, keep, fraction)
+    else:
+        mass = 1.0
+        product = fraction * (row_sum(x, i) - float64(c) * largest) if fraction != 0 else 0.0
+        if keep != 0:
+            product += keep * (float64(x[i, label]) - largest)
     mass = mass * keep + smoothing
     if grad.size > 0:
-        factor = mass / total
-        for j in range(c):
-            t = _target(targets, label, i, j) * keep + fraction
-            grad[i, j] = (grad[i, j] * factor - t) * scale
-    if targets.size == 0 and not 0 <= label < c:
-        return nan
-    return weight * (elementary.log(total) * mass - product)
+        factor = mass / total * unit
+        if targets.size > 0:
+            for j in range(c):
+                grad[i, j] = (grad[i, j] * factor - (targets[i, j] * keep + fraction)) * scale
+        else:
+            here = (grad[i, label] * factor - (keep + fraction)) * scale
+            slope, base, s = T(factor), T(fraction), T(scale)
+            for j in range(c):
+                grad[i, j] = (grad[i, j] * slope - base) * s
+            grad[i, label] = here
+    return nan if wrong else weight * (elementary.log(total) * mass - product)
 
 
 @summing

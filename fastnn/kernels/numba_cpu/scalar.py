@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastnn.kernels.numba_cpu.bits import head, is_single, with_sign
 from fastnn.kernels.numba_cpu.common import inlined
-from fastnn.kernels.numba_cpu.elementary import at_most, clip, exp, exp_scaled, expm1, log1p, normal_tail
+from fastnn.kernels.numba_cpu.elementary import at_most, clip, exp_minus, exp_scaled, expm1, log1p, normal_tail
 
 
 @inlined
@@ -50,8 +50,7 @@ def gelu(x):
     """x Phi(x) = max(x, 0) - |x| Q(|x|), Q the upper tail of the normal distribution (Hendrycks and Gimpel 2016)."""
     a = at_most(abs(x), 14.6 if is_single(x) else 39.0)  # beyond, |x| Q(|x|) is 0
     tail, _, scale = normal_tail(a)
-    tail = a * tail * scale
-    return -tail if x < 0 else x - tail
+    return relu(x) - a * tail * scale
 
 
 @inlined
@@ -60,16 +59,15 @@ def gelu_backward(dy, x):
     T = type(x)
     a = at_most(abs(x), 14.6 if is_single(x) else 39.0)
     tail, bell, scale = normal_tail(a)
-    tail = tail * scale
-    slope = bell * scale * a * T(0.39894228040143268)
-    return dy * (tail - slope if x < 0 else T(1) - tail + slope)
+    tail = (tail - bell * (a * T(0.39894228040143268))) * scale
+    return dy * (tail if x < 0 else T(1) - tail)
 
 
 @inlined
 def sigmoid(x):
     """1 / (1 + exp(-x)), with the exponential of a negative number only."""
     T = type(x)
-    e = exp(-abs(x))
+    e = exp_minus(abs(x))
     return (e if x < 0 else T(1)) / (T(1) + e)
 
 
@@ -81,7 +79,7 @@ def sigmoid_backward(dy, y):
 @inlined
 def gated(x, a, high, low):
     """x sigmoid(z) for z of x's sign, |z| = high + low, and a = |x| or, where the result is 0 or x, less."""
-    y, scale = exp_scaled(-high, -low)
+    y, scale = exp_scaled(-(high + low), -high, -low)
     return (-(a * y) * scale if x < 0 else x) / (type(x)(1) + y * scale)
 
 
@@ -89,7 +87,7 @@ def gated(x, a, high, low):
 def gated_backward(x, a, high, low, slope):
     """s + |x| s (1 - s) slope for s = sigmoid(z): the derivative of x s, if `slope` is that of z times x's sign."""
     T = type(x)
-    y, scale = exp_scaled(-high, -low)
+    y, scale = exp_scaled(-(high + low), -high, -low)
     e = y * scale
     s = T(1) / (T(1) + e)
     return (e * s if x < 0 else s) + a * y * slope * s * s * scale
@@ -172,7 +170,7 @@ def tanh_backward(dy, y):
 @inlined
 def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))."""
-    return (x if x > 0 else type(x)(0)) + log1p(exp(-abs(x)))
+    return (x if x > 0 else type(x)(0)) + log1p(exp_minus(abs(x)))
 
 
 @inlined
@@ -247,7 +245,7 @@ def mish(x):
     """
     T = type(x)
     a = at_most(abs(x), 110 if is_single(x) else 760)  # beyond, |x| exp(-|x|) is 0
-    y, scale = exp_scaled(-a, T(-0.0))
+    y, scale = exp_scaled(-a, -a, T(-0.0))
     e = y * scale
     n = -(a * y) * (e + T(2)) if x < 0 else x * (T(1) + T(2) * e)
     d = e * (e + T(2)) + T(2) if x < 0 else T(1) + T(2) * e * (T(1) + e)
@@ -259,7 +257,7 @@ def mish_backward(dy, x):
     """dy (w + x w'), with e = exp(-|x|) and w = n / d as in `mish`: w' = 4 e^2 (1 + e) / d^2, 4 e (1 + e) / d^2."""
     T = type(x)
     a = at_most(abs(x), 110 if is_single(x) else 760)
-    y, scale = exp_scaled(-a, T(-0.0))
+    y, scale = exp_scaled(-a, -a, T(-0.0))
     e = y * scale
     d = e * (e + T(2)) + T(2) if x < 0 else T(1) + T(2) * e * (T(1) + e)
     n = (e + T(2)) * d if x < 0 else (T(1) + T(2) * e) * d
