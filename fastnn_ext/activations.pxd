@@ -9,13 +9,19 @@ from fastnn_ext.scalar cimport (
     softplus_, softplus_backward_, softsign_, softsign_backward_, tanh_, tanh_backward_,
 )
 
+cdef extern from "simd.h":
+    void fastnn_stream(void *to, const void *source, size_t size) noexcept nogil
+    void fastnn_stream_end() noexcept nogil
+
 # Position in table.ACTIVATIONS.
 cdef enum Activation:
     LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS
     SELU, SOFTSIGN, HARD_SIGMOID, HARD_SWISH, MISH
 
 # Elements treated together: a constant, so that the loop is vectorised without a scalar rest, and through a local
-# array, so that the result may be stored where the input is. For one or two instructions per element it does not pay.
+# array, so that the result may be stored where the input is. For one or two instructions per element it does not pay:
+# there the stores count, which begin at a cache line, since one across two lines takes as long as two. (No product is
+# added to a sum there, so that elements before the line, taken one by one, come out the same.)
 cdef enum:
     BLOCK = 32
 
@@ -88,110 +94,154 @@ cdef inline floating formula_backward(int code, floating alpha, floating dy, flo
         return dy
 
 
-cdef inline void block_forward(int code, floating alpha, const floating *x, floating *y) noexcept nogil:
-    cdef floating result[BLOCK]
+cdef inline void store_block(bint streamed, const floating *block, floating *y) noexcept nogil:
+    cdef Py_ssize_t j
+    if streamed:
+        fastnn_stream(y, block, BLOCK * sizeof(floating))
+    else:
+        for j in range(BLOCK):
+            y[j] = block[j]
+
+
+cdef inline Py_ssize_t before_line(const floating *y, Py_ssize_t n) noexcept nogil:
+    """How many of n elements lie before the next cache line."""
+    return min(n, <Py_ssize_t> (-<size_t> y % 64 // sizeof(floating)))
+
+
+cdef inline void block_forward(int code, floating alpha, const floating *x, floating *result) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(BLOCK):
         result[j] = formula(code, alpha, x[j])
-    for j in range(BLOCK):
-        y[j] = result[j]
 
 
-cdef inline void block_backward(
-    int code, floating alpha, const floating *dy, const floating *saved, floating *dx
-) noexcept nogil:
+cdef inline void part_forward(int code, floating alpha, const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
+    """Less than a block."""
+    cdef floating block[BLOCK]
     cdef floating result[BLOCK]
     cdef Py_ssize_t j
     for j in range(BLOCK):
-        result[j] = formula_backward(code, alpha, dy[j], saved[j])
-    for j in range(BLOCK):
-        dx[j] = result[j]
+        block[j] = x[j] if j < n else 0
+    block_forward(code, alpha, block, result)
+    for j in range(n):
+        y[j] = result[j]
 
 
-cdef inline void map_forward(int code, floating alpha, const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
-    """y = f(x), for y == x too."""
-    cdef floating block[BLOCK]
-    cdef Py_ssize_t i, j
-    cdef Py_ssize_t rest = n % BLOCK
-    if code == LINEAR or code == RELU or code == LEAKY_RELU:
+cdef inline void map_forward(
+    int code, bint streamed, floating alpha, const floating *x, floating *y, Py_ssize_t n
+) noexcept nogil:
+    """y = f(x), for y == x too unless `streamed`: past the caches."""
+    cdef floating result[BLOCK]
+    cdef bint heavy = code != LINEAR and code != RELU and code != LEAKY_RELU
+    cdef Py_ssize_t head = 0 if heavy and not streamed else before_line(y, n)
+    cdef Py_ssize_t rest = (n - head) % BLOCK
+    cdef Py_ssize_t i
+    if not heavy and not streamed:
         if x == y:
             for i in range(n):
                 y[i] = formula(code, alpha, y[i])
         else:
-            for i in range(n):
+            for i in range(head):
+                y[i] = formula(code, alpha, x[i])
+            for i in range(head, n):
                 y[i] = formula(code, alpha, x[i])
         return
-    for i in range(n // BLOCK):
-        block_forward(code, alpha, &x[i * BLOCK], &y[i * BLOCK])
+    if head:
+        part_forward(code, alpha, x, y, head)
+    for i in range(head, n - rest, 32):
+        block_forward(code, alpha, &x[i], result)
+        store_block(streamed, result, &y[i])
     if rest:
-        i = n - rest
-        for j in range(BLOCK):
-            block[j] = x[i + j] if j < rest else 0
-        block_forward(code, alpha, block, block)
-        for j in range(rest):
-            y[i + j] = block[j]
+        part_forward(code, alpha, &x[n - rest], &y[n - rest], rest)
+    if streamed:
+        fastnn_stream_end()
+
+
+cdef inline void block_backward(
+    int code, floating alpha, const floating *dy, const floating *saved, floating *result
+) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(BLOCK):
+        result[j] = formula_backward(code, alpha, dy[j], saved[j])
+
+
+cdef inline void part_backward(
+    int code, floating alpha, const floating *dy, const floating *saved, floating *dx, Py_ssize_t n
+) noexcept nogil:
+    """Less than a block."""
+    cdef floating block[BLOCK]
+    cdef floating other[BLOCK]
+    cdef floating result[BLOCK]
+    cdef Py_ssize_t j
+    for j in range(BLOCK):
+        block[j] = dy[j] if j < n else 0
+        other[j] = saved[j] if j < n else 0
+    block_backward(code, alpha, block, other, result)
+    for j in range(n):
+        dx[j] = result[j]
 
 
 cdef inline void map_backward(
-    int code, floating alpha, const floating *dy, const floating *saved, floating *dx, Py_ssize_t n
+    int code, bint streamed, floating alpha, const floating *dy, const floating *saved, floating *dx, Py_ssize_t n
 ) noexcept nogil:
-    """dx = dy f'(saved), for dx == dy or dx == saved too."""
-    cdef floating block[BLOCK]
-    cdef floating other[BLOCK]
-    cdef Py_ssize_t i, j
-    cdef Py_ssize_t rest = n % BLOCK
-    if code != GELU and code != GELU_TANH and code != SILU and code != SOFTPLUS and code != MISH:
+    """dx = dy f'(saved), for dx == dy or dx == saved too unless `streamed`: past the caches."""
+    cdef floating result[BLOCK]
+    cdef bint heavy = code == GELU or code == GELU_TANH or code == SILU or code == SOFTPLUS or code == MISH
+    cdef Py_ssize_t head = 0 if heavy and not streamed else before_line(dx, n)
+    cdef Py_ssize_t rest = (n - head) % BLOCK
+    cdef Py_ssize_t i
+    if not heavy and not streamed:
         if dx == dy:
             for i in range(n):
                 dx[i] = formula_backward(code, alpha, dx[i], saved[i])
         else:
-            for i in range(n):
+            for i in range(head):
+                dx[i] = formula_backward(code, alpha, dy[i], saved[i])
+            for i in range(head, n):
                 dx[i] = formula_backward(code, alpha, dy[i], saved[i])
         return
-    for i in range(n // BLOCK):
-        block_backward(code, alpha, &dy[i * BLOCK], &saved[i * BLOCK], &dx[i * BLOCK])
+    if head:
+        part_backward(code, alpha, dy, saved, dx, head)
+    for i in range(head, n - rest, 32):
+        block_backward(code, alpha, &dy[i], &saved[i], result)
+        store_block(streamed, result, &dx[i])
     if rest:
-        i = n - rest
-        for j in range(BLOCK):
-            block[j] = dy[i + j] if j < rest else 0
-            other[j] = saved[i + j] if j < rest else 0
-        block_backward(code, alpha, block, other, block)
-        for j in range(rest):
-            dx[i + j] = block[j]
+        part_backward(code, alpha, &dy[n - rest], &saved[n - rest], &dx[n - rest], rest)
+    if streamed:
+        fastnn_stream_end()
 
 
 cdef inline void activate(int code, floating alpha, const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
     """y = f(x) for the activation of this code; y == x is allowed. Call it from one place: it holds every loop."""
     if code == RELU:
-        map_forward(RELU, alpha, x, y, n)
+        map_forward(RELU, False, alpha, x, y, n)
     elif code == LEAKY_RELU:
-        map_forward(LEAKY_RELU, alpha, x, y, n)
+        map_forward(LEAKY_RELU, False, alpha, x, y, n)
     elif code == ELU:
-        map_forward(ELU, alpha, x, y, n)
+        map_forward(ELU, False, alpha, x, y, n)
     elif code == GELU:
-        map_forward(GELU, alpha, x, y, n)
+        map_forward(GELU, False, alpha, x, y, n)
     elif code == GELU_TANH:
-        map_forward(GELU_TANH, alpha, x, y, n)
+        map_forward(GELU_TANH, False, alpha, x, y, n)
     elif code == SILU:
-        map_forward(SILU, alpha, x, y, n)
+        map_forward(SILU, False, alpha, x, y, n)
     elif code == SIGMOID:
-        map_forward(SIGMOID, alpha, x, y, n)
+        map_forward(SIGMOID, False, alpha, x, y, n)
     elif code == TANH:
-        map_forward(TANH, alpha, x, y, n)
+        map_forward(TANH, False, alpha, x, y, n)
     elif code == SOFTPLUS:
-        map_forward(SOFTPLUS, alpha, x, y, n)
+        map_forward(SOFTPLUS, False, alpha, x, y, n)
     elif code == SELU:
-        map_forward(SELU, alpha, x, y, n)
+        map_forward(SELU, False, alpha, x, y, n)
     elif code == SOFTSIGN:
-        map_forward(SOFTSIGN, alpha, x, y, n)
+        map_forward(SOFTSIGN, False, alpha, x, y, n)
     elif code == HARD_SIGMOID:
-        map_forward(HARD_SIGMOID, alpha, x, y, n)
+        map_forward(HARD_SIGMOID, False, alpha, x, y, n)
     elif code == HARD_SWISH:
-        map_forward(HARD_SWISH, alpha, x, y, n)
+        map_forward(HARD_SWISH, False, alpha, x, y, n)
     elif code == MISH:
-        map_forward(MISH, alpha, x, y, n)
+        map_forward(MISH, False, alpha, x, y, n)
     elif x != y:
-        map_forward(LINEAR, alpha, x, y, n)
+        map_forward(LINEAR, False, alpha, x, y, n)
 
 
 cdef inline void activate_backward(
@@ -199,32 +249,32 @@ cdef inline void activate_backward(
 ) noexcept nogil:
     """dx = dy f'(saved) for the activation of this code; dx == dy and dx == saved are allowed."""
     if code == RELU:
-        map_backward(RELU, alpha, dy, saved, dx, n)
+        map_backward(RELU, False, alpha, dy, saved, dx, n)
     elif code == LEAKY_RELU:
-        map_backward(LEAKY_RELU, alpha, dy, saved, dx, n)
+        map_backward(LEAKY_RELU, False, alpha, dy, saved, dx, n)
     elif code == ELU:
-        map_backward(ELU, alpha, dy, saved, dx, n)
+        map_backward(ELU, False, alpha, dy, saved, dx, n)
     elif code == GELU:
-        map_backward(GELU, alpha, dy, saved, dx, n)
+        map_backward(GELU, False, alpha, dy, saved, dx, n)
     elif code == GELU_TANH:
-        map_backward(GELU_TANH, alpha, dy, saved, dx, n)
+        map_backward(GELU_TANH, False, alpha, dy, saved, dx, n)
     elif code == SILU:
-        map_backward(SILU, alpha, dy, saved, dx, n)
+        map_backward(SILU, False, alpha, dy, saved, dx, n)
     elif code == SIGMOID:
-        map_backward(SIGMOID, alpha, dy, saved, dx, n)
+        map_backward(SIGMOID, False, alpha, dy, saved, dx, n)
     elif code == TANH:
-        map_backward(TANH, alpha, dy, saved, dx, n)
+        map_backward(TANH, False, alpha, dy, saved, dx, n)
     elif code == SOFTPLUS:
-        map_backward(SOFTPLUS, alpha, dy, saved, dx, n)
+        map_backward(SOFTPLUS, False, alpha, dy, saved, dx, n)
     elif code == SELU:
-        map_backward(SELU, alpha, dy, saved, dx, n)
+        map_backward(SELU, False, alpha, dy, saved, dx, n)
     elif code == SOFTSIGN:
-        map_backward(SOFTSIGN, alpha, dy, saved, dx, n)
+        map_backward(SOFTSIGN, False, alpha, dy, saved, dx, n)
     elif code == HARD_SIGMOID:
-        map_backward(HARD_SIGMOID, alpha, dy, saved, dx, n)
+        map_backward(HARD_SIGMOID, False, alpha, dy, saved, dx, n)
     elif code == HARD_SWISH:
-        map_backward(HARD_SWISH, alpha, dy, saved, dx, n)
+        map_backward(HARD_SWISH, False, alpha, dy, saved, dx, n)
     elif code == MISH:
-        map_backward(MISH, alpha, dy, saved, dx, n)
+        map_backward(MISH, False, alpha, dy, saved, dx, n)
     elif dx != dy:
-        map_backward(LINEAR, alpha, dy, saved, dx, n)
+        map_backward(LINEAR, False, alpha, dy, saved, dx, n)

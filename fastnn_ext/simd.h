@@ -3,6 +3,12 @@
 #ifndef FASTNN_SIMD_H
 #define FASTNN_SIMD_H
 
+#include <stddef.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
 /* Rows of the register tile, of two vectors each. 32 registers hold 14 x 2 accumulators, 2 vectors of B and one
    broadcast of A; 16 registers hold 6 x 2, 2 and one; without FMA a product needs a register too: 5 x 2. */
 #if defined(__AVX512F__)
@@ -62,6 +68,30 @@ FASTNN_INLINE void fastnn_transpose4_f64(const double *x, long long x_row, doubl
             *(fastnn_pair *)(y + j * y_row + i) = FASTNN_SHUFFLE(pair, a, b, 0, 2);
             *(fastnn_pair *)(y + (j + 1) * y_row + i) = FASTNN_SHUFFLE(pair, a, b, 1, 3);
         }
+}
+
+/* Copies whole vectors to an address aligned to a vector, around the caches where the processor can. */
+FASTNN_INLINE void fastnn_stream(void *to, const void *from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += FASTNN_VECTOR_BYTES) {
+        char *y = (char *) to + i;
+        const char *x = (const char *) from + i;
+#if defined(__AVX512F__)
+        _mm512_stream_si512((__m512i *) y, _mm512_loadu_si512(x));
+#elif defined(__AVX2__)
+        _mm256_stream_si256((__m256i *) y, _mm256_loadu_si256((const __m256i *) x));
+#elif defined(__SSE2__)
+        _mm_stream_si128((__m128i *) y, _mm_loadu_si128((const __m128i *) x));
+#else
+        memcpy(y, x, FASTNN_VECTOR_BYTES);
+#endif
+    }
+}
+
+/* Makes streamed data visible to other threads before whatever is stored next. */
+FASTNN_INLINE void fastnn_stream_end(void) {
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
 }
 
 #endif
