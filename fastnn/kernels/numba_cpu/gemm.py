@@ -6,8 +6,8 @@ C is the sum along k in order, in stretches of DEPTH, whatever the tile it falls
 threads: results depend on neither.
 
 A stretch of a panel is packed by the thread that needs it, right before the rows of a block of A pass by. Then it lies
-in the first-level cache, and no thread waits for another one. That it is packed again for the next block costs a
-fiftieth of the block's products.
+in the first-level cache, and no thread waits for another one. It is packed again for every block: transposing a float32
+takes 0.4 cycles with AVX2, its products with the rows of a whole block take 15.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def _transposed(builder, rows, vector, size) -> Iterator[ir.Value]:
 
     Vectors are put together from pieces of 16 bytes of rows that far apart, so that what is left is the transposition
     of small squares within the pieces, for which all CPUs have instructions: interleaving row i with row i + half,
-    as often as that doubles to a piece. Across the whole vectors it took twice the time.
+    as often as that doubles to a piece.
     """
     lanes, piece, bits = vector.count, 16 // size, ir.IntType(32)
     half = piece // 2
