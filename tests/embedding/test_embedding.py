@@ -303,7 +303,7 @@ def silu_in_parts(x, y, parts):
 @numba.njit(cache=True)
 def dense_relu(x, w, b, y, absent, workspace):
     for phase in range(2):
-        matmul.dense(x, w, b, y, absent, workspace, 1.0, 0.0, phase, 0, 1)
+        matmul.dense(x, w, b, y, absent, workspace, 1.0, 0.0, 0.0, phase, 0, 1)
 
 
 @numba.njit(cache=True)
