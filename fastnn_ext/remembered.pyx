@@ -1,11 +1,12 @@
 """Calls of ops that are remembered: a known call costs a look-up where Python's checks take twenty microseconds.
 
 What Python makes of a call (sizes, a kernel, its parameters, the shapes of the results) follows from the key of the
-call: its arguments, of arrays only the dtype and the shape, and the backend (and the precision) in force. A call whose key is new runs in
-Python. If it came down to one kernel on the very memory of the arguments and of the results, its plan is kept, and a
-later call with the same key runs that kernel at once. What no key can say is looked at every time: whether the arrays
-to write can be written and lie apart from the others, whether labels are class numbers, and for a large call whether
-the plan was made for as many threads as there may be now. If not, the call runs in Python, which raises the error.
+call: its arguments, of arrays only the dtype and the shape, and the backend (and the precision) in force. A call whose
+key is new runs in Python. If it came down to one kernel on the very memory of the arguments and of the results, its
+plan is kept, and a later call with the same key runs that kernel at once. What no key can say is looked at every time:
+whether the arrays to write can be written and lie apart from the others, whether labels are class numbers, and for a
+large call whether the plan was made for as many threads as there may be now. If not, the call runs in Python, which
+raises the error.
 """
 
 from contextvars import ContextVar

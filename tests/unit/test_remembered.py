@@ -198,6 +198,30 @@ def test_selection(monkeypatch):
 
 
 @pytest.mark.usefixtures("compiled")
+def test_precision(backend, monkeypatch):
+    """A product knows the policy in force: by argument, `matmul_precision` and `set_matmul_precision`."""
+    kernels, seen = backends.load(backend), []
+    real = kernels.run
+    monkeypatch.setattr(kernels, "run", lambda *call: (seen.append(call[-1]["precision"]), real(*call)))
+    a, b, dy = numbers(3, 3), numbers(3, 3, seed=1), numbers(3, 3, seed=2)
+    before = fn.get_matmul_precision()
+    for product in (lambda **o: ops.matmul(a, b, **o), lambda **o: ops.dense(a, b, **o),
+                    lambda **o: ops.dense_backward(dy, a, b, **o)):  # fmt: skip
+        seen.clear()
+        for _ in range(2):
+            product()
+            with fn.matmul_precision("bf16x3"):
+                product()
+            product(precision="bf16")
+            try:
+                fn.set_matmul_precision("bf16")
+                product()
+            finally:
+                fn.set_matmul_precision(before)
+        assert seen == [before, "bf16x3", "bf16", "bf16"]
+
+
+@pytest.mark.usefixtures("compiled")
 def test_threads_set_later(backend, known_only):
     a, b = numbers(400, 400), numbers(400, 400, seed=1)
     with fn.threads(1):
