@@ -126,7 +126,7 @@ cdef inline void part_forward(int code, floating alpha, const floating *x, float
         y[j] = result[j]
 
 
-cdef inline void map_forward(
+cdef inline void store_forward(
     int code, bint streamed, floating alpha, const floating *x, floating *y, Py_ssize_t n
 ) noexcept nogil:
     """y = f(x), for y == x too unless `streamed`: past the caches."""
@@ -156,6 +156,11 @@ cdef inline void map_forward(
         fastnn_stream_end()
 
 
+cdef inline void map_forward(int code, floating alpha, const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
+    """y = f(x), for y == x too."""
+    store_forward(code, False, alpha, x, y, n)
+
+
 cdef inline void block_backward(
     int code, floating alpha, const floating *dy, const floating *saved, floating *result
 ) noexcept nogil:
@@ -180,7 +185,7 @@ cdef inline void part_backward(
         dx[j] = result[j]
 
 
-cdef inline void map_backward(
+cdef inline void store_backward(
     int code, bint streamed, floating alpha, const floating *dy, const floating *saved, floating *dx, Py_ssize_t n
 ) noexcept nogil:
     """dx = dy f'(saved), for dx == dy or dx == saved too unless `streamed`: past the caches."""
@@ -210,38 +215,45 @@ cdef inline void map_backward(
         fastnn_stream_end()
 
 
+cdef inline void map_backward(
+    int code, floating alpha, const floating *dy, const floating *saved, floating *dx, Py_ssize_t n
+) noexcept nogil:
+    """dx = dy f'(saved), for dx == dy or dx == saved too."""
+    store_backward(code, False, alpha, dy, saved, dx, n)
+
+
 cdef inline void activate(int code, floating alpha, const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
     """y = f(x) for the activation of this code; y == x is allowed. Call it from one place: it holds every loop."""
     if code == RELU:
-        map_forward(RELU, False, alpha, x, y, n)
+        map_forward(RELU, alpha, x, y, n)
     elif code == LEAKY_RELU:
-        map_forward(LEAKY_RELU, False, alpha, x, y, n)
+        map_forward(LEAKY_RELU, alpha, x, y, n)
     elif code == ELU:
-        map_forward(ELU, False, alpha, x, y, n)
+        map_forward(ELU, alpha, x, y, n)
     elif code == GELU:
-        map_forward(GELU, False, alpha, x, y, n)
+        map_forward(GELU, alpha, x, y, n)
     elif code == GELU_TANH:
-        map_forward(GELU_TANH, False, alpha, x, y, n)
+        map_forward(GELU_TANH, alpha, x, y, n)
     elif code == SILU:
-        map_forward(SILU, False, alpha, x, y, n)
+        map_forward(SILU, alpha, x, y, n)
     elif code == SIGMOID:
-        map_forward(SIGMOID, False, alpha, x, y, n)
+        map_forward(SIGMOID, alpha, x, y, n)
     elif code == TANH:
-        map_forward(TANH, False, alpha, x, y, n)
+        map_forward(TANH, alpha, x, y, n)
     elif code == SOFTPLUS:
-        map_forward(SOFTPLUS, False, alpha, x, y, n)
+        map_forward(SOFTPLUS, alpha, x, y, n)
     elif code == SELU:
-        map_forward(SELU, False, alpha, x, y, n)
+        map_forward(SELU, alpha, x, y, n)
     elif code == SOFTSIGN:
-        map_forward(SOFTSIGN, False, alpha, x, y, n)
+        map_forward(SOFTSIGN, alpha, x, y, n)
     elif code == HARD_SIGMOID:
-        map_forward(HARD_SIGMOID, False, alpha, x, y, n)
+        map_forward(HARD_SIGMOID, alpha, x, y, n)
     elif code == HARD_SWISH:
-        map_forward(HARD_SWISH, False, alpha, x, y, n)
+        map_forward(HARD_SWISH, alpha, x, y, n)
     elif code == MISH:
-        map_forward(MISH, False, alpha, x, y, n)
+        map_forward(MISH, alpha, x, y, n)
     elif x != y:
-        map_forward(LINEAR, False, alpha, x, y, n)
+        map_forward(LINEAR, alpha, x, y, n)
 
 
 cdef inline void activate_backward(
@@ -249,32 +261,32 @@ cdef inline void activate_backward(
 ) noexcept nogil:
     """dx = dy f'(saved) for the activation of this code; dx == dy and dx == saved are allowed."""
     if code == RELU:
-        map_backward(RELU, False, alpha, dy, saved, dx, n)
+        map_backward(RELU, alpha, dy, saved, dx, n)
     elif code == LEAKY_RELU:
-        map_backward(LEAKY_RELU, False, alpha, dy, saved, dx, n)
+        map_backward(LEAKY_RELU, alpha, dy, saved, dx, n)
     elif code == ELU:
-        map_backward(ELU, False, alpha, dy, saved, dx, n)
+        map_backward(ELU, alpha, dy, saved, dx, n)
     elif code == GELU:
-        map_backward(GELU, False, alpha, dy, saved, dx, n)
+        map_backward(GELU, alpha, dy, saved, dx, n)
     elif code == GELU_TANH:
-        map_backward(GELU_TANH, False, alpha, dy, saved, dx, n)
+        map_backward(GELU_TANH, alpha, dy, saved, dx, n)
     elif code == SILU:
-        map_backward(SILU, False, alpha, dy, saved, dx, n)
+        map_backward(SILU, alpha, dy, saved, dx, n)
     elif code == SIGMOID:
-        map_backward(SIGMOID, False, alpha, dy, saved, dx, n)
+        map_backward(SIGMOID, alpha, dy, saved, dx, n)
     elif code == TANH:
-        map_backward(TANH, False, alpha, dy, saved, dx, n)
+        map_backward(TANH, alpha, dy, saved, dx, n)
     elif code == SOFTPLUS:
-        map_backward(SOFTPLUS, False, alpha, dy, saved, dx, n)
+        map_backward(SOFTPLUS, alpha, dy, saved, dx, n)
     elif code == SELU:
-        map_backward(SELU, False, alpha, dy, saved, dx, n)
+        map_backward(SELU, alpha, dy, saved, dx, n)
     elif code == SOFTSIGN:
-        map_backward(SOFTSIGN, False, alpha, dy, saved, dx, n)
+        map_backward(SOFTSIGN, alpha, dy, saved, dx, n)
     elif code == HARD_SIGMOID:
-        map_backward(HARD_SIGMOID, False, alpha, dy, saved, dx, n)
+        map_backward(HARD_SIGMOID, alpha, dy, saved, dx, n)
     elif code == HARD_SWISH:
-        map_backward(HARD_SWISH, False, alpha, dy, saved, dx, n)
+        map_backward(HARD_SWISH, alpha, dy, saved, dx, n)
     elif code == MISH:
-        map_backward(MISH, False, alpha, dy, saved, dx, n)
+        map_backward(MISH, alpha, dy, saved, dx, n)
     elif dx != dy:
-        map_backward(LINEAR, False, alpha, dy, saved, dx, n)
+        map_backward(LINEAR, alpha, dy, saved, dx, n)

@@ -4,7 +4,7 @@ from cython cimport floating
 
 from fastnn_ext.activations cimport (
     ELU, GELU, GELU_TANH, HARD_SIGMOID, HARD_SWISH, LEAKY_RELU, LINEAR, MISH, RELU, SELU, SIGMOID, SILU, SOFTPLUS,
-    SOFTSIGN, TANH, map_backward, map_forward,
+    SOFTSIGN, TANH, store_backward, store_forward,
 )
 from fastnn_ext.elementary cimport exp_
 from fastnn_ext.rows cimport NARROW, TILE, row_dot, row_sum
@@ -26,7 +26,7 @@ cdef inline void forward(
     cdef Py_ssize_t start = first(dims[0], 64, part, parts)
     cdef Py_ssize_t stop = first(dims[0], 64, part + 1, parts)
     cdef bint streamed = dims[0] * sizeof(floating) >= STREAMED
-    map_forward(code, streamed, alpha, &buffers[0][start], &buffers[1][start], stop - start)
+    store_forward(code, streamed, alpha, &buffers[0][start], &buffers[1][start], stop - start)
 
 
 cdef inline void backward(
@@ -36,7 +36,7 @@ cdef inline void backward(
     cdef Py_ssize_t start = first(dims[0], 64, part, parts)
     cdef Py_ssize_t stop = first(dims[0], 64, part + 1, parts)
     cdef bint streamed = dims[0] * sizeof(floating) >= STREAMED
-    map_backward(code, streamed, alpha, &buffers[0][start], &buffers[1][start], &buffers[2][start], stop - start)
+    store_backward(code, streamed, alpha, &buffers[0][start], &buffers[1][start], &buffers[2][start], stop - start)
 
 
 cdef void linear(
