@@ -18,8 +18,9 @@ except ImportError as error:
         "built. Work in another folder, or build it here with `pip install -e .`"
     ) from error
 
-#: How often a waiting thread looks before it sleeps: a few microseconds.
-SPINS = "100"
+#: How often a waiting thread looks before it sleeps. On two quiet cores a step of 784-256-128-10 takes 0.63 ms with
+#: 2,000, 1.0 with 100 (one thread: 0.91); beside two busy processes 2.0 with 2,000, 1.0 with 100, 4.7 with 10,000.
+SPINS = "2000"
 
 
 def _load_executor() -> None:

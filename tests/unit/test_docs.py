@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("tool", ["gallery", "support_matrix"])
+@pytest.mark.parametrize("tool", ["gallery", "speed", "support_matrix"])
 def test_generated_page_is_up_to_date(tool):
     spec = importlib.util.spec_from_file_location(tool, ROOT / "tools" / f"{tool}.py")
     module = importlib.util.module_from_spec(spec)
