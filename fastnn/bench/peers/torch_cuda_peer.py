@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from fastnn.bench.peers.torch_peer import INTO, function
+from fastnn.bench.peers.torch_peer import Torch, function
 
 Thunk = Callable[[], Any]
 
 
-class TorchCuda:
+class TorchCuda(Torch):
     """PyTorch as it is written by hand, with its fused optimizer."""
 
-    name = "torch"
+    fused = True
 
     def __init__(self, device: str = "cuda") -> None:
         self.device = device
@@ -36,79 +36,8 @@ class TorchCuda:
         last.synchronize()
         return first.elapsed_time(last) / 1e3
 
-    def _put(self, array: np.ndarray, **options: Any) -> torch.Tensor:
-        return torch.tensor(array, device=self.device, **options)
-
-    def matmul(self, a: np.ndarray, b: np.ndarray) -> Thunk:
-        """y = a b, where a or b may be a transposed view."""
-        a, b = (self._put(x) if x.flags.c_contiguous else self._put(x.T).T for x in (a, b))
-        out = torch.empty((a.shape[0], b.shape[1]), dtype=a.dtype, device=self.device)
-        return torch.inference_mode()(lambda: torch.mm(a, b, out=out))
-
-    def dense(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str) -> Thunk:
-        x, w, b = (self._put(a) for a in (x, np.ascontiguousarray(w.T), b))
-        f = function(activation)
-        return torch.inference_mode()(lambda: f(functional.linear(x, w, b)))
-
-    def dense_backward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, dy: np.ndarray) -> Thunk:
-        leaves = [self._put(a, requires_grad=True) for a in (x, np.ascontiguousarray(w.T), b)]
-        y, slope = function(activation)(functional.linear(*leaves)), self._put(dy)
-
-        def backward() -> tuple[Any, ...]:
-            dx, dw, db = torch.autograd.grad(y, leaves, slope, retain_graph=True)
-            return dx, dw.T, db
-
-        return backward
-
-    def activation(self, name: str, x: np.ndarray) -> Thunk:
-        x = self._put(x)
-        if name in INTO:
-            f, out = INTO[name], torch.empty_like(x)
-            return torch.inference_mode()(lambda: f(x, out=out))
-        f = function(name)
-        return torch.inference_mode()(lambda: f(x))
-
-    def activation_backward(self, name: str, dy: np.ndarray, x: np.ndarray) -> Thunk:
-        leaf = self._put(x, requires_grad=True)
-        y, slope = function(name)(leaf), self._put(dy)
-        return lambda: torch.autograd.grad(y, leaf, slope, retain_graph=True)[0]
-
-    def softmax(self, x: np.ndarray) -> Thunk:
-        x = self._put(x)
-        return torch.inference_mode()(lambda: torch.softmax(x, -1))
-
-    def log_softmax(self, x: np.ndarray) -> Thunk:
-        x = self._put(x)
-        return torch.inference_mode()(lambda: torch.log_softmax(x, -1))
-
-    def cross_entropy(self, x: np.ndarray, labels: np.ndarray) -> Thunk:
-        x, labels = self._put(x, requires_grad=True), self._put(labels)
-
-        def both() -> tuple[Any, Any]:
-            loss = functional.cross_entropy(x, labels)
-            return loss.detach().reshape(1), torch.autograd.grad(loss, x)[0]
-
-        return both
-
-    def adam(self, params: Sequence[np.ndarray], grads: Sequence[np.ndarray]) -> Thunk:
-        mine = [torch.nn.Parameter(self._put(p)) for p in params]
-        for p, g in zip(mine, grads, strict=True):
-            p.grad = self._put(g)
-        optimizer = torch.optim.Adam(mine, lr=1e-3, fused=True)
-
-        def step() -> list[Any]:
-            optimizer.step()
-            return [p.detach() for p in mine]
-
-        return step
-
     def _training(self, weights: Sequence[np.ndarray], **options: Any) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-        layers: list[Any] = []
-        for w, b in zip(weights[::2], weights[1::2], strict=True):
-            linear = torch.nn.Linear(*w.shape, device=self.device)
-            linear.weight.data, linear.bias.data = self._put(np.ascontiguousarray(w.T)), self._put(b)
-            layers += [linear, torch.nn.ReLU()]
-        model = torch.nn.Sequential(*layers[:-1])
+        model = self._model(weights)
         return model, torch.optim.Adam(model.parameters(), lr=1e-3, fused=True, **options)
 
     def _batch(self, x: np.ndarray, y: np.ndarray) -> tuple[Callable[[], None], torch.Tensor, torch.Tensor]:

@@ -20,7 +20,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "tanh": torch.tanh,
 }
 #: Those that can write where they are told to.
-INTO: dict[str, Callable[..., Any]] = {
+_INTO: dict[str, Callable[..., Any]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "gelu": torch._C._nn.gelu,
@@ -42,21 +42,26 @@ class Torch:
 
     name = "torch"
     fused = False
+    device = "cpu"
+
+    def _put(self, array: np.ndarray, **options: Any) -> torch.Tensor:
+        return torch.tensor(array, device=self.device, **options)
 
     def matmul(self, a: np.ndarray, b: np.ndarray) -> Thunk:
-        a, b = torch.from_numpy(a), torch.from_numpy(b)
-        out = torch.empty((len(a), b.shape[1]), dtype=a.dtype)
+        """y = a b, where a or b may be a transposed view."""
+        a, b = (self._put(x) if x.flags.c_contiguous else self._put(x.T).T for x in (a, b))
+        out = torch.empty((len(a), b.shape[1]), dtype=a.dtype, device=self.device)
         return torch.inference_mode()(lambda: torch.mm(a, b, out=out))
 
     def dense(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str) -> Thunk:
-        x, w, b = (torch.from_numpy(a) for a in (x, np.ascontiguousarray(w.T), b))
+        x, w, b = (self._put(a) for a in (x, np.ascontiguousarray(w.T), b))
         f = function(activation)
         return torch.inference_mode()(lambda: f(functional.linear(x, w, b)))
 
     def dense_backward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, dy: np.ndarray) -> Thunk:
-        leaves = [torch.tensor(a, requires_grad=True) for a in (x, np.ascontiguousarray(w.T), b)]
+        leaves = [self._put(a, requires_grad=True) for a in (x, np.ascontiguousarray(w.T), b)]
         y = function(activation)(functional.linear(*leaves))
-        slope = torch.from_numpy(dy)
+        slope = self._put(dy)
 
         def backward() -> tuple[Any, ...]:
             dx, dw, db = torch.autograd.grad(y, leaves, slope, retain_graph=True)
@@ -65,28 +70,30 @@ class Torch:
         return backward
 
     def activation(self, name: str, x: np.ndarray) -> Thunk:
-        x = torch.from_numpy(x)
-        if name in INTO:
-            f, out = INTO[name], torch.empty_like(x)
+        x = self._put(x)
+        if name in _INTO:
+            f, out = _INTO[name], torch.empty_like(x)
             return torch.inference_mode()(lambda: f(x, out=out))
         f = function(name)
         return torch.inference_mode()(lambda: f(x))
 
     def activation_backward(self, name: str, dy: np.ndarray, x: np.ndarray) -> Thunk:
-        leaf = torch.tensor(x, requires_grad=True)
-        y, slope = function(name)(leaf), torch.from_numpy(dy)
+        leaf = self._put(x, requires_grad=True)
+        y, slope = function(name)(leaf), self._put(dy)
         return lambda: torch.autograd.grad(y, leaf, slope, retain_graph=True)[0]
 
     def softmax(self, x: np.ndarray) -> Thunk:
-        x, out = torch.from_numpy(x), torch.empty(x.shape, dtype=getattr(torch, x.dtype.name))
+        x = self._put(x)
+        out = torch.empty_like(x)
         return torch.inference_mode()(lambda: torch.softmax(x, -1, out=out))
 
     def log_softmax(self, x: np.ndarray) -> Thunk:
-        x, out = torch.from_numpy(x), torch.empty(x.shape, dtype=getattr(torch, x.dtype.name))
+        x = self._put(x)
+        out = torch.empty_like(x)
         return torch.inference_mode()(lambda: torch.log_softmax(x, -1, out=out))
 
     def cross_entropy(self, x: np.ndarray, labels: np.ndarray) -> Thunk:
-        x, labels = torch.tensor(x, requires_grad=True), torch.from_numpy(labels)
+        x, labels = self._put(x, requires_grad=True), self._put(labels)
 
         def both() -> tuple[Any, Any]:
             loss = functional.cross_entropy(x, labels)
@@ -95,9 +102,9 @@ class Torch:
         return both
 
     def adam(self, params: Sequence[np.ndarray], grads: Sequence[np.ndarray]) -> Thunk:
-        mine = [torch.nn.Parameter(torch.tensor(p)) for p in params]
+        mine = [torch.nn.Parameter(self._put(p)) for p in params]
         for p, g in zip(mine, grads, strict=True):
-            p.grad = torch.from_numpy(g)
+            p.grad = self._put(g)
         optimizer = torch.optim.Adam(mine, lr=1e-3, fused=self.fused)
 
         def step() -> list[Any]:
@@ -109,8 +116,8 @@ class Torch:
     def _model(self, weights: Sequence[np.ndarray]) -> Any:
         layers: list[Any] = []
         for w, b in zip(weights[::2], weights[1::2], strict=True):
-            linear = torch.nn.Linear(*w.shape)
-            linear.weight.data, linear.bias.data = torch.tensor(np.ascontiguousarray(w.T)), torch.tensor(b)
+            linear = torch.nn.Linear(*w.shape, device=self.device)
+            linear.weight.data, linear.bias.data = self._put(np.ascontiguousarray(w.T)), self._put(b)
             layers += [linear, torch.nn.ReLU()]
         return torch.nn.Sequential(*layers[:-1])
 
