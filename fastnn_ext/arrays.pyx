@@ -11,12 +11,12 @@ cdef enum:
     ALIGNMENT = 64
 
 
-cdef cnp.ndarray aligned(int rank, const cnp.npy_intp *shape, int type_number, cnp.npy_intp size):
+cdef object aligned(int rank, const Py_ssize_t *shape, int type_number, Py_ssize_t size):
     """An uninitialised array of `size` bytes at a multiple of 64 bytes, in a block of NumPy's that is a little larger."""
     cdef cnp.ndarray block, array
     cdef char *start
-    size += ALIGNMENT
-    block = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+    cdef cnp.npy_intp nbytes = size + ALIGNMENT
+    block = cnp.PyArray_EMPTY(1, &nbytes, cnp.NPY_UINT8, 0)
     start = cnp.PyArray_BYTES(block)
     start += (ALIGNMENT - <size_t> start % ALIGNMENT) % ALIGNMENT
     array = cnp.PyArray_SimpleNewFromData(rank, <cnp.npy_intp *> shape, type_number, start)
@@ -34,7 +34,7 @@ def empty(tuple shape, cnp.dtype dtype) -> cnp.ndarray:
     for axis in range(len(shape)):
         dims[axis] = shape[axis]
         size *= dims[axis]
-    return aligned(<int> len(shape), dims, dtype.num, size)
+    return aligned(<int> len(shape), <Py_ssize_t *> dims, dtype.num, size)
 
 
 cdef bint fits(object array, int type_number, Py_ssize_t size) noexcept:

@@ -1,6 +1,5 @@
 """What is known of a call by its arguments, as words in memory; see remembered.pyx."""
 
-cimport numpy as cnp
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
@@ -43,19 +42,3 @@ cdef inline bint put(Key *key, const void *value, Py_ssize_t nbytes, uint64_t he
 
 cdef inline bint put_text(Key *key, const void *text, Py_ssize_t size) noexcept:
     return put(key, text, size, TEXT | <uint64_t> size << 8)
-
-
-cdef inline bint put_array(Key *key, cnp.ndarray array) noexcept:
-    """Append an array's dtype and shape; False for one that kernels cannot take as it is."""
-    cdef int rank = cnp.PyArray_NDIM(array)
-    cdef int type_number = cnp.PyArray_TYPE(array)
-    cdef Array *one = &key.array[key.arrays]
-    if key.arrays == ARRAYS or not cnp.PyArray_ISCARRAY_RO(array):
-        return False
-    one.object = <PyObject *> array
-    one.data = cnp.PyArray_BYTES(array)
-    one.nbytes = cnp.PyArray_NBYTES(array)
-    one.type_number = type_number
-    one.writable = cnp.PyArray_ISWRITEABLE(array)
-    key.arrays += 1
-    return put(key, cnp.PyArray_DIMS(array), rank * sizeof(cnp.npy_intp), ARRAY | type_number << 8 | <uint64_t> rank << 32)

@@ -26,7 +26,7 @@ from libc.string cimport strlen
 from fastnn_ext.arrays cimport aligned
 from fastnn_ext.executor cimport Instruction, execute, kernel_t
 from fastnn_ext.key cimport (
-    ARRAYS, FALSE, FLOAT, INTEGER, NONE, TRUE, TUPLE, Array, Key, put, put_array, put_text
+    ARRAY, ARRAYS, FALSE, FLOAT, INTEGER, NONE, TRUE, TUPLE, Array, Key, put, put_text
 )
 from fastnn_ext.scratch cimport borrow, give_back
 
@@ -48,6 +48,22 @@ cdef enum:
 cdef object seen = ContextVar("fastnn_seen", default=None)
 
 
+cdef inline bint _put_array(Key *key, cnp.ndarray array) noexcept:
+    """Append an array's dtype and shape; False for one that kernels cannot take as it is."""
+    cdef int rank = cnp.PyArray_NDIM(array)
+    cdef int type_number = cnp.PyArray_TYPE(array)
+    cdef Array *one = &key.array[key.arrays]
+    if key.arrays == ARRAYS or not cnp.PyArray_ISCARRAY_RO(array):
+        return False
+    one.object = <PyObject *> array
+    one.data = cnp.PyArray_BYTES(array)
+    one.nbytes = cnp.PyArray_NBYTES(array)
+    one.type_number = type_number
+    one.writable = cnp.PyArray_ISWRITEABLE(array)
+    key.arrays += 1
+    return put(key, cnp.PyArray_DIMS(array), rank * sizeof(cnp.npy_intp), ARRAY | type_number << 8 | <uint64_t> rank << 32)
+
+
 cdef bint _put_value(Key *key, object value):
     """Append an argument; False for one of which no key can be made."""
     cdef long long integer
@@ -55,7 +71,7 @@ cdef bint _put_value(Key *key, object value):
     cdef int overflow
     cdef Py_ssize_t i
     if cnp.PyArray_CheckExact(value):
-        return put_array(key, <cnp.ndarray> value)
+        return _put_array(key, <cnp.ndarray> value)
     if value is None:
         return put(key, NULL, 0, NONE)
     if value is True or value is False:
@@ -228,7 +244,7 @@ cdef class Plan:
         cdef list results = []
         for i in range(self.results):
             results.append(
-                aligned(self.ranks[i], self.shapes[i], self.type_numbers[i], self.nbytes[i])
+                aligned(self.ranks[i], <Py_ssize_t *> self.shapes[i], self.type_numbers[i], self.nbytes[i])
                 if self.returned[i] == ABSENT
                 else <object> key.array[self.returned[i]].object
             )
