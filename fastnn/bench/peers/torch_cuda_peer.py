@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from fastnn.bench.peers.torch_peer import Torch, function
+from fastnn.bench.peers.torch_peer import Torch, compiled_stepping, function, stepping
 
 Thunk = Callable[[], Any]
 
@@ -55,15 +55,12 @@ class TorchCuda(Torch):
 
     def training_step(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> Thunk:
         model, optimizer = self._training(weights)
-        copy, x, y = self._batch(x, y)
+        copy, *batch = self._batch(x, y)
+        once = stepping(model, optimizer, *batch)
 
         def step() -> float:
             copy()
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss.item()
+            return once().item()
 
         return step
 
@@ -82,19 +79,12 @@ class TorchCudaCompiled(TorchCuda):
 
     def training_step(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> Thunk:
         model, optimizer = self._training(weights)
-        copy, x, y = self._batch(x, y)
-
-        @torch.compile
-        def compiled() -> Any:
-            loss = functional.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            return loss
+        copy, *batch = self._batch(x, y)
+        once = compiled_stepping(model, optimizer, *batch)
 
         def step() -> float:
             copy()
-            return compiled().item()
+            return once().item()
 
         return step
 
@@ -108,15 +98,8 @@ class TorchCudaGraph(TorchCudaCompiled):
     def training_step(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> Thunk:
         model, optimizer = self._training(weights, capturable=True)
         start = {name: value.clone() for name, value in model.state_dict().items()}
-        copy, x, y = self._batch(x, y)
-
-        def once() -> torch.Tensor:
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
+        copy, *batch = self._batch(x, y)
+        once = stepping(model, optimizer, *batch)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

@@ -37,6 +37,33 @@ def function(name: str) -> Callable[[Any], Any]:
     return _FUNCTIONS.get(name) or getattr(functional, name)
 
 
+def stepping(model: Any, optimizer: Any, x: torch.Tensor, y: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """A training step that returns its loss."""
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def compiled_stepping(model: Any, optimizer: Any, x: torch.Tensor, y: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """The same, compiled."""
+
+    @torch.compile
+    def step() -> torch.Tensor:
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    return step
+
+
 class Torch:
     """PyTorch as it is written by hand, with the foreach optimizer that is its default."""
 
@@ -124,16 +151,8 @@ class Torch:
     def training_step(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> Thunk:
         model = self._model(weights)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=self.fused)
-        x, y = torch.from_numpy(x), torch.from_numpy(y)
-
-        def step() -> float:
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss.item()
-
-        return step
+        step = stepping(model, optimizer, torch.from_numpy(x), torch.from_numpy(y))
+        return lambda: step().item()
 
 
 class TorchFused(Torch):
@@ -176,17 +195,8 @@ class TorchCompiled(TorchFused):
     def training_step(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> Thunk:
         model = self._model(weights)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        x, y = torch.from_numpy(x), torch.from_numpy(y)
-
-        @torch.compile
-        def compiled() -> Any:
-            loss = functional.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            return loss
-
-        return lambda: compiled().item()
+        step = compiled_stepping(model, optimizer, torch.from_numpy(x), torch.from_numpy(y))
+        return lambda: step().item()
 
 
 def competitors(threads: int) -> list[Any]:
