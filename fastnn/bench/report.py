@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, log
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,16 @@ def compare(case: Case, results: dict[str, Any]) -> None:
 
 
 def measure(
-    cases: Iterable[Case], ours: Sequence[Any], peers: Sequence[Any], count: int, seconds: float, floors: Floors
+    cases: Iterable[Case],
+    ours: Sequence[Any],
+    peers: Sequence[Any],
+    count: int,
+    seconds: float,
+    floors: Floors = MappingProxyType({}),
 ) -> Iterator[Result]:
     """Measure cases on our backends and all peers that have them, side by side.
+
+    Without floors, results have no share of them.
 
     Competitors that compute on a device have a `clock`, which takes the time there.
     """
