@@ -8,7 +8,7 @@ its end, so that nothing is kept from call to call: other libraries load their o
 forked child has neither tiles nor threads of its parent's, but its permission.
 """
 
-from fastnn_ext.gemm cimport DEPTH, Product
+from fastnn_ext.gemm cimport Product
 
 
 cdef extern from "amx.h" nogil:
@@ -36,6 +36,8 @@ cdef extern from "amx.h" nogil:
 cdef enum:
     # Rows of C, and of split A with up to 256 x 256 x 6 bytes a stretch in the second-level cache, computed at a time.
     SPLIT_ROWS = 256
+    # Elements along k that are summed up before C is added to: the order that split_products.py emulates.
+    SPLIT_DEPTH = 256
 
 
 cdef inline Py_ssize_t units(Py_ssize_t lines) noexcept nogil:
@@ -94,13 +96,13 @@ cdef inline bint fits(const Product *p) noexcept nogil:
 cdef inline void multiply_split(
     const Product *p, Py_ssize_t row0, Py_ssize_t row1, Py_ssize_t col0, Py_ssize_t col1
 ) noexcept nogil:
-    """These rows and columns of C, beginning at multiples of a unit, as sums over stretches of DEPTH."""
+    """These rows and columns of C, beginning at multiples of a unit, as sums over stretches of SPLIT_DEPTH."""
     cdef Py_ssize_t above = units(p.m), steps = fastnn_steps(p.k), step = 0, count
     cdef Py_ssize_t i, j, row, col
     cdef float sums[32 * 32]
     fastnn_tiles_configure()
     while True:
-        count = min(DEPTH // FASTNN_UNIT, steps - step)
+        count = min(SPLIT_DEPTH // FASTNN_UNIT, steps - step)
         for j in range(units(col1 - col0)):
             col = col0 + j * FASTNN_UNIT
             for i in range(units(row1 - row0)):

@@ -8,201 +8,14 @@ from fastnn_ext.amx cimport (
     FASTNN_AMX, FASTNN_UNIT, SPLIT_ROWS, fits, multiply_split, split, split_bytes, splits, units,
 )
 from fastnn_ext.gemm cimport (
-    ALIAS_BYTES, BLOCK_BYTES, BLOCK_DEPTH, DEPTH, FINISHED_PANELS, PACK_ALIASED_ROWS, PACK_PANELS, PACK_ROWS,
-    PANEL_BYTES, SKINNY_ROWS, TILE_ROWS, VECTOR_BYTES, Product, dots, first_row, tile, tile_cols, tiles_of,
+    ALIAS_BYTES, BLOCK_BYTES, BLOCK_DEPTH, DEPTH, FINISHED_PANELS, PACK_ALIASED_ROWS, PACK_DEPTH, PACK_PANELS,
+    PACK_ROWS, PANEL_BYTES, SKINNY_ROWS, SLICE_BYTES, TILE_ROWS, VECTOR_BYTES, Product, cut, dots, stretches_of, tile_cols,
+    tiles, tiles_of,
 )
 from fastnn_ext.packing cimport pack
 from fastnn_ext.share cimport first
 
-
-cdef struct Epilogue:
-    # y = activation(c + bias), and what went into the activation to `pre`; either pointer may be NULL.
-    const void *bias
-    bint single  # one bias for all of a vector C
-    void *pre
-    int activation
-    double alpha
-
-
-cdef struct Block:
-    # Rows and columns of A, which become TILE_ROWS or fewer neighbours for each column when packed.
-    Py_ssize_t row0, rows, depth0, depth
-    const void *a
-    bint packed
-
-
-cdef void pack_block(const Product *p, Block *block, floating *out) noexcept nogil:
-    cdef Py_ssize_t tiles = tiles_of(block.rows)
-    cdef Py_ssize_t number, row, rows
-    cdef const floating *a = <const floating *> block.a
-    block.a = out
-    block.packed = True
-    for number in range(tiles):
-        row = first_row(block.rows, tiles, number)
-        rows = first_row(block.rows, tiles, number + 1) - row
-        pack(a + row * p.a_row, p.a_row, p.a_col, rows, block.depth, out + row * block.depth, rows, TILE_ROWS)
-
-
-cdef void block_times_panel(
-    const Product *p, const Block *block, const floating *b, Py_ssize_t b_row, Py_ssize_t vectors,
-    Py_ssize_t col0, Py_ssize_t cols, Py_ssize_t skip,
-) noexcept nogil:
-    """A block of A times a panel of B, whose first columns are to be skipped."""
-    cdef Py_ssize_t width = vectors * VECTOR_BYTES // <Py_ssize_t> sizeof(floating)
-    cdef Py_ssize_t tiles = tiles_of(block.rows)
-    cdef Py_ssize_t number, i, j, row, rows
-    cdef Py_ssize_t a_row = p.a_row, a_col = p.a_col
-    cdef bint add = p.accumulate or block.depth0 > 0
-    cdef const floating *a
-    cdef floating *c
-    cdef floating edge[14 * 32]
-    for number in range(tiles):
-        row = first_row(block.rows, tiles, number)
-        rows = first_row(block.rows, tiles, number + 1) - row
-        c = <floating *> p.c + (block.row0 + row) * p.n + col0
-        if block.packed:
-            a = <const floating *> block.a + row * block.depth
-            a_row = 1
-            a_col = rows
-        else:
-            a = <const floating *> block.a + row * a_row
-        if cols == width:
-            tile(rows, vectors, block.depth, a, a_row, a_col, b, b_row, c, p.n, add)
-        else:
-            # The vectors of the panel reach past the columns that are wanted: write to a buffer, copy what belongs.
-            tile(rows, vectors, block.depth, a, a_row, a_col, b, b_row, edge, width, False)
-            for i in range(rows):
-                for j in range(cols):
-                    c[i * p.n + j] = edge[i * width + skip + j] + (c[i * p.n + j] if add else 0)
-
-
-cdef void finish(
-    const Product *p, const Epilogue *e, Py_ssize_t row0, Py_ssize_t rows, Py_ssize_t col0, Py_ssize_t cols,
-    floating *tag,
-) noexcept nogil:
-    """Bias and activation of a block of C while it is in the cache."""
-    cdef Py_ssize_t i, j
-    cdef floating *c
-    cdef const floating *bias = <const floating *> e.bias
-    for i in range(row0, row0 + rows):
-        c = <floating *> p.c + i * p.n + col0
-        if bias and e.single:
-            for j in range(cols):
-                c[j] += bias[0]
-        elif bias:
-            for j in range(cols):
-                c[j] += bias[col0 + j]
-        if e.pre:
-            memcpy(<floating *> e.pre + i * p.n + col0, c, cols * sizeof(floating))
-        if e.activation:
-            activate(e.activation, <floating> e.alpha, c, c, cols)
-
-
-cdef inline Py_ssize_t vectors_of(const Product *p, const floating *tag) noexcept nogil:
-    """Vectors across a panel."""
-    cdef Py_ssize_t vectors = 2 if p.b_col != 1 or p.m > SKINNY_ROWS else 8 if p.m == 1 else 4
-    while vectors > 2 and vectors * VECTOR_BYTES > p.n * <Py_ssize_t> sizeof(floating):
-        vectors //= 2
-    return vectors
-
-
-cdef inline bint packs_b(const Product *p, Py_ssize_t width, const floating *tag) noexcept nogil:
-    """Whether panels of B are copied."""
-    cdef Py_ssize_t bytes_apart = p.b_row * <Py_ssize_t> sizeof(floating)
-    return p.b_col != 1 or p.n < width or p.m > (PACK_ROWS if bytes_apart % ALIAS_BYTES else PACK_ALIASED_ROWS)
-
-
-cdef void multiply_blocks(
-    const Product *p, const Epilogue *e, Py_ssize_t part, Py_ssize_t parts, floating *tag
-) noexcept nogil:
-    """This part's rows of C (or its columns, where there are more panels of columns than tiles of rows)."""
-    cdef Py_ssize_t vectors = vectors_of(p, tag)
-    cdef Py_ssize_t width = vectors * VECTOR_BYTES // <Py_ssize_t> sizeof(floating)
-    cdef Py_ssize_t panels = (p.n + width - 1) // width
-    cdef Py_ssize_t row0 = 0, row1 = p.m, panel0 = 0, panel1 = panels, done
-    cdef Py_ssize_t stretch, depth0, number, panel, blocks, block_rows, col, col0, b_row = p.b_row
-    cdef bint pack_a = panels > PACK_PANELS
-    cdef bint pack_b = packs_b(p, width, tag)
-    cdef floating *block_space = <floating *> (<char *> p.workspace + part * (BLOCK_BYTES + PANEL_BYTES))
-    cdef floating *panel_space = <floating *> (<char *> block_space + BLOCK_BYTES)
-    cdef const floating *b
-    cdef Block block
-    if tiles_of(p.m) >= panels:
-        row0 = p.m * part // parts
-        row1 = p.m * (part + 1) // parts
-    else:
-        panel0 = panels * part // parts
-        panel1 = panels * (part + 1) // parts
-    for stretch in range(max(1, (p.k + DEPTH - 1) // DEPTH)):
-        depth0 = stretch * DEPTH
-        block.depth0 = depth0
-        block.depth = min(DEPTH, p.k - depth0)
-        block_rows = BLOCK_BYTES // (<Py_ssize_t> sizeof(floating) * max(block.depth, BLOCK_DEPTH))
-        blocks = (row1 - row0 + block_rows - 1) // block_rows
-        for number in range(blocks):
-            block.row0 = row0 + (row1 - row0) * number // blocks
-            block.rows = row0 + (row1 - row0) * (number + 1) // blocks - block.row0
-            block.a = <const floating *> p.a + block.row0 * p.a_row + depth0 * p.a_col
-            block.packed = False
-            if pack_a:
-                pack_block(p, &block, block_space)
-            done = panel0
-            for panel in range(panel0, panel1):
-                # The last panel begins where a whole one fits, if there are so many columns.
-                col0 = panel * width
-                col = max(0, min(col0, p.n - width))
-                b = <const floating *> p.b + depth0 * p.b_row + col * p.b_col
-                if pack_b:
-                    if p.n < width:
-                        memset(panel_space, 0, block.depth * width * sizeof(floating))
-                    pack(b, p.b_col, p.b_row, min(width, p.n), block.depth, panel_space, width, tile_cols(tag))
-                    b = panel_space
-                    b_row = width
-                block_times_panel(p, &block, b, b_row, vectors, col0, min(width, p.n - col0), col0 - col)
-                if e != NULL and depth0 + DEPTH >= p.k and (panel + 1 - done == FINISHED_PANELS or panel + 1 == panel1):
-                    col = done * width
-                    finish(p, e, block.row0, block.rows, col, min(p.n, (panel + 1) * width) - col, tag)
-                    done = panel + 1
-
-
-cdef void multiply_rows(
-    const Product *p, const Epilogue *e, Py_ssize_t part, Py_ssize_t parts, floating *tag
-) noexcept nogil:
-    """This part's columns of C, of a few rows of A and a B that is contiguous along k: a dot product each.
-
-    The sum along k is split among the lanes of vectors, each of which adds up DEPTH products at most in a stretch.
-    """
-    cdef Py_ssize_t col0 = first(p.n, 4, part, parts)
-    cdef Py_ssize_t cols = first(p.n, 4, part + 1, parts) - col0
-    cdef Py_ssize_t stretch = DEPTH * VECTOR_BYTES // <Py_ssize_t> sizeof(floating)
-    cdef Py_ssize_t number, depth0
-    for number in range(max(1, (p.k + stretch - 1) // stretch)):
-        depth0 = number * stretch
-        dots(
-            p.m, cols, min(stretch, p.k - depth0), <const floating *> p.a + depth0, p.a_row,
-            <const floating *> p.b + col0 * p.b_col + depth0, p.b_col, <floating *> p.c + col0, p.n,
-            p.accumulate or depth0 > 0,
-        )
-    if e != NULL:
-        finish(p, e, 0, p.m, col0, cols, tag)
-
-
-cdef void multiply(
-    const Product *given, const Epilogue *e, Py_ssize_t part, Py_ssize_t parts, floating *tag
-) noexcept nogil:
-    """This part of C. Which way is taken depends on sizes and strides alone."""
-    cdef Product p = given[0]
-    if p.n == 1:
-        # C' = B' A': a vector is its own transpose, and one row is what there are tiles for.
-        p.m, p.n = 1, given.m
-        p.a, p.b = given.b, given.a
-        p.b_row, p.b_col = given.a_col, given.a_row
-    if p.m == 1:
-        p.a_row = p.a_col = 1
-    if 0 < p.m <= SKINNY_ROWS and p.b_col != 1 and p.a_col == 1:
-        multiply_rows(&p, e, part, parts, tag)
-    else:
-        multiply_blocks(&p, e, part, parts, tag)
+include "multiply.pxi"
 
 
 cdef void prepare(const Product *p, Py_ssize_t part, Py_ssize_t parts, floating *tag) noexcept nogil:
@@ -257,8 +70,10 @@ cdef inline void *may_split(Product *p, double precision, void *workspace) noexc
     return <char *> workspace + split_bytes(p.m, p.n, p.k, p.precision)
 
 
-cdef inline void *behind_blocks(const Product *p, Py_ssize_t parts) noexcept nogil:
-    return <char *> p.workspace + (BLOCK_BYTES + PANEL_BYTES) * parts
+cdef inline void *behind_blocks(const Product *p, const Product *q, Py_ssize_t parts, floating *tag) noexcept nogil:
+    """The workspace behind that of one product, or of two that share it."""
+    cdef Py_ssize_t blocks = max(space_bytes(p.m, p.n, sizeof(floating)), space_bytes(q.m, q.n, sizeof(floating)))
+    return <char *> p.workspace + blocks * parts
 
 
 cdef void matmul(
@@ -271,7 +86,7 @@ cdef void matmul(
     )
     p.accumulate = params[2] != 0
     if FASTNN_AMX and floating is float:
-        may_split(&p, params[3], behind_blocks(&p, parts))
+        may_split(&p, params[3], behind_blocks(&p, &p, parts, tag))
     if phase == 0:
         prepare(&p, part, parts, tag)
     else:
@@ -288,7 +103,7 @@ cdef void dense(
     )
     cdef Epilogue e
     if FASTNN_AMX and floating is float:
-        may_split(&p, params[2], behind_blocks(&p, parts))
+        may_split(&p, params[2], behind_blocks(&p, &p, parts, tag))
     if phase == 0:
         prepare(&p, part, parts, tag)
     else:
@@ -351,7 +166,7 @@ cdef void dense_backward(
     for_w = product(i, o, b, buffers[1], True, dz, False, buffers[5], workspace)
     for_x = product(b, i, o, dz, False, buffers[2], True, buffers[4], workspace)
     if FASTNN_AMX and floating is float:
-        may_split(&for_x, params[2], may_split(&for_w, params[2], behind_blocks(&for_x, parts)))
+        may_split(&for_x, params[2], may_split(&for_w, params[2], behind_blocks(&for_w, &for_x, parts, tag)))
     if phase == 1:
         prepare(&for_w, part, parts, tag)
         if buffers[4]:
@@ -380,28 +195,26 @@ cdef void bias_add(
             y[j] = x[j] + bias[j]
 
 
-def _blocks(parts: int) -> int:
-    """Bytes of a block of A and a panel of B for each thread."""
-    return (BLOCK_BYTES + PANEL_BYTES) * parts
-
-
 def _split(m: int, n: int, k: int, itemsize: int) -> int:
     """Bytes of both operands split, where the product may be computed from parts under one policy or another."""
     return max(split_bytes(m, n, k, precision) for precision in range(3)) if itemsize == 4 else 0
 
 
 def _matmul_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
-    return _blocks(parts) + _split(dims["m"], dims["n"], dims["k"], itemsize)
+    m, n, k = dims["m"], dims["n"], dims["k"]
+    return parts * space_bytes(m, n, itemsize) + _split(m, n, k, itemsize)
 
 
 def _dense_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
-    return _blocks(parts) + _split(dims["b"], dims["o"], dims["i"], itemsize)
+    b, i, o = dims["b"], dims["i"], dims["o"]
+    return parts * space_bytes(b, o, itemsize) + _split(b, o, i, itemsize)
 
 
 def _dense_backward_workspace(dims: dict, params: dict, itemsize: int, parts: int) -> int:
     b, i, o = dims["b"], dims["i"], dims["o"]
     dz = (b * o + 15) // 16 * 16 * itemsize
-    return dz + _blocks(parts) + _split(i, o, b, itemsize) + _split(b, i, o, itemsize)
+    blocks = max(space_bytes(i, o, itemsize), space_bytes(b, i, itemsize))
+    return dz + parts * blocks + _split(i, o, b, itemsize) + _split(b, i, o, itemsize)
 
 
 KERNELS = {

@@ -32,17 +32,19 @@ cdef inline void pack(
     elif x_across == 1 and count == usual:
         for l in range(depth):
             memcpy(y + l * width, x + l * x_along, usual * sizeof(floating))
+    elif x_across == 1:
+        # Four at a time, the last four overlapping those before.
+        for l in range(depth):
+            for quad in range(0, count - 4, 4):
+                memcpy(y + l * width + quad, x + l * x_along + quad, 4 * sizeof(floating))
+            memcpy(y + l * width + count - 4, x + l * x_along + count - 4, 4 * sizeof(floating))
     else:
-        # Four at a time, the last four overlapping those before. All of x's four rows are read before the next four:
-        # where rows are 4,096 bytes apart, more of them would push each other out of the first-level cache.
+        # Likewise. All of x's four rows are read before the next four: where rows are 4,096 bytes apart, more of them
+        # would push each other out of the first-level cache.
         for quad in range(0, count, 4):
             i = min(quad, count - 4)
-            if x_across == 1:
-                for l in range(depth):
-                    memcpy(y + l * width + i, x + l * x_along + i, 4 * sizeof(floating))
-            else:
-                for l in range(0, depth - 3, 4):
-                    transpose4(x + i * x_across + l, x_across, y + l * width + i, width)
-                for l in range(depth // 4 * 4, depth):
-                    for j in range(i, i + 4):
-                        y[l * width + j] = x[j * x_across + l]
+            for l in range(0, depth - 3, 4):
+                transpose4(x + i * x_across + l, x_across, y + l * width + i, width)
+            for l in range(depth // 4 * 4, depth):
+                for j in range(i, i + 4):
+                    y[l * width + j] = x[j * x_across + l]

@@ -16,7 +16,7 @@ cdef extern from *:
 
 cdef enum:
     ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-    KEPT = 4_000_000  # bytes of scratch memory that stay with the process between calls
+    KEPT = 10_000_000  # bytes of scratch memory that stay with the process between calls
 
 
 cdef char *borrow(Py_ssize_t nbytes) noexcept nogil:

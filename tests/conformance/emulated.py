@@ -54,7 +54,8 @@ def module() -> ModuleType:
         pytest.skip(f"there is no C compiler {compiler.split()[0]!r}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(PACKAGE / "matmul.pyx", folder)
+        for source in ("matmul.pyx", "multiply.pxi"):
+            shutil.copy(PACKAGE / source, folder)
         (folder / "setup.py").write_text(f"FOLDER, ROOT = {str(PACKAGE)!r}, {str(PACKAGE.parent)!r}\n{SETUP}")
         command = [sys.executable, "setup.py", "build_ext", "--build-lib", "out"]
         command += ["SANITIZE"] * (os.environ.get("FASTNN_SANITIZE") == "1")
