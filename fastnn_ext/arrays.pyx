@@ -9,16 +9,22 @@ cnp.import_array()
 cdef enum:
     # A cache line, and the widest vector.
     ALIGNMENT = 64
+    # Arrays of LARGE bytes begin with a page, as NumPy's do but for 16 bytes. Loads across two lines wait for the
+    # stores before them at addresses with the same lower 12 bits: with outputs 48 bytes further into a page than the
+    # inputs, sigmoid takes 1.6 times as long, at 64 MiB.
+    PAGE = 4096
+    LARGE = 1 << 18
 
 
 cdef object aligned(int rank, const Py_ssize_t *shape, int type_number, Py_ssize_t size):
-    """An uninitialised array of `size` bytes at a multiple of 64 bytes, in a block of NumPy's that is a little larger."""
+    """An uninitialised array of `size` bytes, aligned, in a block of NumPy's that is a little larger."""
     cdef cnp.ndarray block, array
     cdef char *start
-    cdef cnp.npy_intp nbytes = size + ALIGNMENT
+    cdef Py_ssize_t step = PAGE if size >= LARGE else ALIGNMENT
+    cdef cnp.npy_intp nbytes = size + step
     block = cnp.PyArray_EMPTY(1, &nbytes, cnp.NPY_UINT8, 0)
     start = cnp.PyArray_BYTES(block)
-    start += (ALIGNMENT - <size_t> start % ALIGNMENT) % ALIGNMENT
+    start += -<size_t> start % step
     array = cnp.PyArray_SimpleNewFromData(rank, <cnp.npy_intp *> shape, type_number, start)
     cnp.set_array_base(array, block)
     return array
