@@ -36,26 +36,28 @@ cdef inline floating elu_backward_(floating dy, floating y, floating alpha) noex
     return dy * (y + alpha) if y <= 0 else dy
 
 
+cdef inline floating within_tail(floating a, floating y) noexcept nogil:
+    """y, but 0 for a beyond which even a times the normal distribution's tail at a rounds to 0."""
+    if floating is float:
+        return <floating> 0 if a > <floating> 14.6 else y
+    else:
+        return <floating> 0 if a > 39 else y
+
+
 cdef inline floating gelu_(floating x) noexcept nogil:
     """x Phi(x) = max(x, 0) - |x| Q(|x|), Q the upper tail of the normal distribution (Hendrycks and Gimpel 2016)."""
-    cdef floating bell, scale, a, tail
-    if floating is float:
-        a = at_most[floating](abs(x), <floating> 14.6)  # beyond, |x| Q(|x|) is 0
-    else:
-        a = at_most[floating](abs(x), 39)
-    tail = a * normal_tail(a, &bell, &scale)
-    return relu_(x) - tail * scale
+    cdef floating bell, scale
+    cdef floating a = abs(x)
+    cdef floating tail = a * normal_tail(a, &bell, &scale) * bell
+    return relu_(x) - within_tail(a, tail) * scale
 
 
 cdef inline floating gelu_backward_(floating dy, floating x) noexcept nogil:
     """dy (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi))."""
-    cdef floating bell, scale, a, tail
-    if floating is float:
-        a = at_most[floating](abs(x), <floating> 14.6)
-    else:
-        a = at_most[floating](abs(x), 39)
-    tail = normal_tail(a, &bell, &scale)
-    tail = (tail - bell * (a * <floating> 0.39894228040143268)) * scale
+    cdef floating bell, scale
+    cdef floating a = abs(x)
+    cdef floating tail = normal_tail(a, &bell, &scale) - a * <floating> 0.39894228040143268
+    tail = within_tail(a, tail * bell) * scale
     return dy * (tail if x < 0 else <floating> 1 - tail)
 
 
