@@ -127,22 +127,15 @@ cdef inline floating exp_difference(floating x, floating top, floating *scale) n
         return <floating> 0 if d < -746 else y
 
 
-cdef inline double wide_sum(const floating *lanes) noexcept nogil:
-    """Sum of LANES numbers in float64."""
-    cdef double wide[LANES]
-    cdef Py_ssize_t j
-    for j in range(LANES):
-        wide[j] = lanes[j]
-    return lane_sum(wide)
-
-
 cdef inline double row_exp(const floating *x, floating top, floating *y, floating *scale, Py_ssize_t n) noexcept nogil:
     """Sum of exp(x - top), and y = exp(x - top) / scale unless y is NULL; y == x is allowed."""
     cdef floating e[LANES]
     cdef floating lanes[LANES]
-    cdef double total = 0
+    cdef double total[LANES]
     cdef Py_ssize_t rest = n % LANES
     cdef Py_ssize_t start, i, j
+    for j in range(LANES):
+        total[j] = 0
     for start in range(0, n - rest, 512):
         for j in range(LANES):
             lanes[j] = 0
@@ -154,17 +147,19 @@ cdef inline double row_exp(const floating *x, floating top, floating *y, floatin
             if y != NULL:
                 for j in range(LANES):
                     y[i + j] = e[j]
-        total += wide_sum(lanes)
+        for j in range(LANES):
+            total[j] += lanes[j]
     if rest:
         for j in range(LANES):
             e[j] = x[n - rest + j] if j < rest else -<floating> INFINITY
         for j in range(LANES):
             e[j] = exp_difference(e[j], top, scale)
-        total += wide_sum(e)
+        for j in range(LANES):
+            total[j] += e[j]
         if y != NULL:
             for j in range(rest):
                 y[n - rest + j] = e[j]
-    return total * scale[0]
+    return lane_sum(total) * scale[0]
 
 
 cdef inline void load_tile(const floating *x, Py_ssize_t rows, Py_ssize_t n, floating *tile) noexcept nogil:
