@@ -3,7 +3,8 @@
 The classic scheme (Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplication): B is cut into panels
 of a few vectors' columns, A into blocks of BLOCK_ROWS x DEPTH, and a register tile accumulates along k. Each element of
 C is the sum along k in order, in stretches of DEPTH, whatever the tile it falls into and whatever the number of
-threads: results depend on neither.
+threads: results depend on neither. Few rows by a B that is contiguous along k are dot products instead, each summed up
+in the lanes of one vector.
 
 A stretch of a panel is packed by the thread that needs it, right before the rows of a block of A pass by. Then it lies
 in the first-level cache, and no thread waits for another one. It is packed again for every block: transposing a float32
@@ -20,6 +21,7 @@ from fastnn.kernels.numba_cpu.microkernel import (
     VECTOR_BYTES,
     copy_vector,
     lanes,
+    multiply_dots,
     multiply_tile,
     transpose_block,
 )
@@ -35,6 +37,11 @@ HALF_ROWS = TILE_ROWS // 2
 DIRECT_ROWS = 40
 #: With at most this many panels a block of A is used too few times to be worth a copy.
 DIRECT_PANELS = 4
+#: With at most this many rows a B that is contiguous along k is not worth transposing, and each element of C is a dot
+#: product of its own: 1 row of 784 by 128 columns takes 7 us instead of 20, 3 rows take 15 instead of 21.
+SKINNY_ROWS = 3
+#: Dot products at a time.
+DOTS = 4
 #: Vectors of the widest panel.
 MOST_VECTORS = 8
 
@@ -217,9 +224,30 @@ def multiply_block(p, row0, rows, panel0, panel1, part):
                             p.c[at] = p.c[at] + product if add else product
 
 
+@kernel
+def multiply_skinny(p, part, parts):
+    """This part's columns of C, of a few rows of A and a B that is contiguous along k: a dot product each.
+
+    The sum along k is split among the lanes of vectors, each of which adds up DEPTH products at most in a stretch.
+    """
+    first, last = share_rows((p.n + DOTS - 1) // DOTS, part, parts)
+    stretch = DEPTH * lanes(p.b)
+    for depth0 in range(0, max(p.k, 1), stretch):
+        depth = min(stretch, p.k - depth0)
+        for col in range(first * DOTS, min(last * DOTS, p.n), DOTS):
+            for row in range(p.m):
+                multiply_dots(
+                    DOTS, p.a, row * p.k + depth0, p.b, col * p.k + depth0, p.k, p.c, row * p.n + col, depth,
+                    p.accumulate or depth0 > 0, p.n - col,
+                )  # fmt: skip
+
+
 @merged
 def multiply(p, part, parts):
     """This part's share of the product."""
+    if p.transpose_b and (p.m == 1 or (p.m <= SKINNY_ROWS and not p.transpose_a)):
+        multiply_skinny(p, part, parts)
+        return
     row0, row1, panel0, panel1 = own_share(p, part, parts)
     height = block_height(row1 - row0)
     for first in range(row0, row1, height):

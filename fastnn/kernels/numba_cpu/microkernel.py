@@ -1,7 +1,7 @@
 """The register tile of the matrix product and the transposition of a block, written as LLVM vector instructions.
 
 Numba leaves the choice of vectors and registers to LLVM's loop vectoriser, which does not find a register tile by
-itself. These two functions emit explicit vectors as wide as the CPU's.
+itself. These functions emit explicit vectors as wide as the CPU's.
 """
 
 from __future__ import annotations
@@ -126,6 +126,63 @@ def multiply_tile(
 
     arguments = (a, a_start, a_row, a_step, b, b_start, b_step, c, c_start, c_step, depth, add, count)
     return types.void(rows, vectors, *(types.unliteral(t) for t in arguments)), codegen
+
+
+def _lanes_sum(builder, value) -> ir.Value:
+    """The lanes of a vector added up: halves, then halves of those."""
+    while isinstance(value.type, ir.VectorType):
+        half = value.type.count // 2
+        parts = [ir.VectorType(ir.IntType(32), half)(list(range(start, start + half))) for start in (0, half)]
+        value = builder.fadd(*(builder.shuffle_vector(value, value.type(ir.Undefined), part) for part in parts))
+        if half == 1:
+            value = builder.extract_element(value, ir.IntType(32)(0))
+    return value
+
+
+@intrinsic(prefer_literal=True)
+def multiply_dots(typingctx, cols, a, a_start, b, b_start, b_step, c, c_start, depth, add, count):
+    """The first `count` of `cols` elements of C: dot products of A (depth) with rows of B, or those added to C.
+
+    `cols` is a constant. Row j of B is at ``b_start + j * b_step`` of its flat array; rows that B does not have repeat
+    the last one, and are not stored. Each lane of a vector has a sum of its own; what is left of `depth` behind the
+    last whole vector is added to the sum of the lanes.
+    """
+    if not isinstance(cols, types.IntegerLiteral):
+        return None
+    width = cols.literal_value
+
+    def codegen(context, builder, signature, args):
+        element, size = _element(context, a)
+        vector = ir.VectorType(element, VECTOR_BYTES // size)
+        integer = args[2].type
+        left, right, target = (_address(context, builder, signature.args[i], args[i], args[i + 1]) for i in (1, 3, 6))
+        b_step = builder.mul(args[5], integer(size))
+        depth, add, count = args[8:]
+        rows = [builder.add(right, builder.mul(b_step, j)) for j in _existing(builder, width, count)]
+        whole = builder.and_(depth, integer(-vector.count))
+
+        def summed(kind, start, stop, step, values):
+            sums = [cgutils.alloca_once_value(builder, value) for value in values]
+            with cgutils.for_range_slice(builder, start, stop, step, integer) as (index, _):
+                offset = builder.mul(index, integer(size))
+                x = builder.load(_at(builder, left, offset, kind), align=size)
+                for row, total in zip(rows, sums, strict=True):
+                    product = builder.fmul(x, builder.load(_at(builder, row, offset, kind), align=size), _CONTRACT)
+                    builder.store(builder.fadd(builder.load(total), product, flags=_CONTRACT), total)
+            return sums
+
+        lanes = summed(vector, integer(0), whole, integer(vector.count), [vector(None)] * width)
+        values = [_lanes_sum(builder, builder.load(total)) for total in lanes]
+        for j, total in enumerate(summed(element, whole, depth, integer(1), values)):
+            with builder.if_then(builder.icmp_signed("<", integer(j), count), likely=True):
+                pointer = _at(builder, target, size * j, element)
+                with builder.if_then(add):
+                    builder.store(builder.fadd(builder.load(pointer), builder.load(total)), total)
+                builder.store(builder.load(total), pointer)
+        return context.get_dummy_value()
+
+    arguments = (a, a_start, b, b_start, b_step, c, c_start, depth, add, count)
+    return types.void(cols, *(types.unliteral(t) for t in arguments)), codegen
 
 
 @intrinsic
