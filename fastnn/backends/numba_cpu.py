@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -70,10 +71,10 @@ def address(op: str, dtype: str) -> int:
 @cache
 def _adapter(op: str, dtype: str) -> Any:
     """The compiled adapter, which must live as long as its address is used."""
-    import numba
     import numpy as np
     from numba import types
 
+    from fastnn.kernels.numba_cpu.callback import Callback
     from fastnn.kernels.numba_cpu.common import array_at
 
     namespace = {
@@ -86,16 +87,14 @@ def _adapter(op: str, dtype: str) -> Any:
     }
     # Numba keeps its cache beside the file that a function comes from; this file stands for the generated source.
     exec(compile(_source(TABLE[op], dtype), __file__, "exec"), namespace)
-    adapter = namespace["build"](_fingerprint())
+    function = namespace["build"](_fingerprint())
     addresses, sizes = types.CPointer(types.intp), types.CPointer(types.intp)
     signature = types.void(addresses, sizes, types.intp, types.intp, types.intp, types.intp)
-    try:
-        return numba.cfunc(signature, nopython=True, cache=True)(adapter)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        # No folder may be written to: compile in every process.
-        return numba.cfunc(signature, nopython=True)(adapter)
+    adapter = Callback(function, (signature.args, signature.return_type), {}, {"nopython": True})
+    with suppress(RuntimeError):  # No folder may be written to: compile in every process.
+        adapter.enable_caching()
+    adapter.compile()
+    return adapter
 
 
 def _source(op: Op, dtype: str) -> str:

@@ -195,3 +195,18 @@ def test_round_trip(backend):
     host = np.arange(12, dtype=np.float32).reshape(3, 4)
     back = kernels.to_host(kernels.to_device(host))
     assert np.array_equal(back, host) and not np.shares_memory(back, host)
+
+
+def test_cached_code_needs_no_compiler(tmp_path):
+    """A second process loads what a first one compiled, without Numba's declarations of all that it can compile."""
+    pytest.importorskip("numba")
+    code = """
+import sys
+import fastnn as fn
+print(fn.ops.relu([-1.0, 2.0], backend="numba"), "numba.np.linalg" in sys.modules)
+"""
+    command, environment = [sys.executable, "-c", code], {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for compiles in (True, False):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"[0. 2.] {compiles}\n"
