@@ -111,6 +111,20 @@ def test_matmul_shapes(backend, sizes, flips, vectors):
         same(out, want + 1)
 
 
+def test_long_rows(backend, dtype):
+    """Few rows by a transposed matrix, longer than what is added up at a time; integers leave nothing to round."""
+    generator = np.random.default_rng(0)
+    b = generator.integers(-3, 4, (6, 5003)).astype(dtype)
+    for m in range(1, 5):
+        a = generator.integers(-3, 4, (m, 5003)).astype(dtype)
+        for transpose_a in (False, True):
+            x, out = np.ascontiguousarray(a.T) if transpose_a else a, np.ones((m, 6), dtype)
+            options = {"transpose_a": transpose_a, "transpose_b": True, "backend": backend}
+            assert np.array_equal(fn.matmul(x, b, **options), a @ b.T)
+            fn.matmul(x, b, accumulate=True, out=out, **options)
+            assert np.array_equal(out, a @ b.T + 1)
+
+
 @EXAMPLES
 @given(
     rows=array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4), inner=st.integers(0, 5), outer=st.integers(0, 5),
