@@ -1,20 +1,16 @@
-"""Activations and their gradients; softmax and log_softmax over rows."""
+"""Activations and their gradients; those over rows are in softmax.py."""
 
 from __future__ import annotations
 
-from numpy import float64, uint64
-
-from fastnn.kernels.numba_cpu import elementary, scalar
-from fastnn.kernels.numba_cpu.common import inlined, kernel, share, share_rows, summing
-from fastnn.kernels.numba_cpu.reductions import row_maximum, row_sum
+from fastnn.kernels.numba_cpu import scalar
+from fastnn.kernels.numba_cpu.common import kernel, share
+from fastnn.kernels.numba_cpu.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from fastnn.table import ACTIVATIONS
 
 (
     LINEAR, RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS,
     SELU, SOFTSIGN, HARD_SIGMOID, HARD_SWISH, MISH,
 ) = range(len(ACTIVATIONS))  # fmt: skip
-#: Exponentials of a row that are added up in the arrays' type.
-STRETCH = 512
 
 
 @kernel
@@ -315,88 +311,6 @@ def activate_backward(code, alpha, dy, saved, dx, part, parts):
         hard_swish_backward(dy, saved, dx, part, parts)
     elif code == MISH:
         mish_backward(dy, saved, dx, part, parts)
-
-
-@summing
-def _stretch_of_exponentials(x, i, start, stop, largest, y):
-    """Sum of exp(x - largest) / scale over elements of row i, which row i of y becomes unless y is empty, and scale."""
-    total = scale = type(largest)(0)
-    for j in range(start, stop):
-        e, scale = elementary.exp_difference(x[i, j], largest)
-        if y.size > 0:
-            y[i, j] = e
-        total += e
-    return total, scale
-
-
-@inlined
-def exponentials(x, i, largest, y):
-    """Sum of exp(x - largest) over row i of x (o,r), and exp(x - largest) / scale in y (o,r) unless it is empty; scale.
-
-    Sums of STRETCH elements are in the arrays' type.
-    """
-    total = 0.0
-    scale = largest
-    for first in range(0, x.shape[1], STRETCH):
-        last = min(first + STRETCH, x.shape[1])
-        part, scale = _stretch_of_exponentials(x, i, uint64(first), uint64(last), largest, y)  # unsigned: see `share`
-        total += part
-    return total * scale, scale
-
-
-@summing
-def _row_product(a, b, i):
-    """Sum of a b over row i of a (o,r) and b (o,r)."""
-    total = 0.0
-    for j in range(a.shape[1]):
-        total += float64(a[i, j]) * float64(b[i, j])
-    return total
-
-
-@kernel
-def softmax(x, y, part, parts):
-    """x (o,r) -> y (o,r) = exp(x - m) / sum(exp(x - m)), m the row's largest element."""
-    if x.shape[1] == 0:
-        return
-    start, stop = share_rows(x.shape[0], part, parts)
-    for i in range(start, stop):
-        total, scale = exponentials(x, i, row_maximum(x, i), y)
-        factor = x.dtype.type(scale / total)
-        for j in range(x.shape[1]):
-            y[i, j] *= factor
-
-
-@kernel
-def softmax_backward(dy, y, dx, part, parts):
-    """dx (o,r) = y (dy - sum(dy y))"""
-    start, stop = share_rows(dy.shape[0], part, parts)
-    for i in range(start, stop):
-        mean = _row_product(dy, y, i)
-        for j in range(dy.shape[1]):
-            dx[i, j] = y[i, j] * (dy[i, j] - mean)
-
-
-@kernel
-def log_softmax(x, y, part, parts):
-    """x (o,r) -> y (o,r) = x - m - log(sum(exp(x - m))), m the row's largest element."""
-    if x.shape[1] == 0:
-        return
-    start, stop = share_rows(x.shape[0], part, parts)
-    for i in range(start, stop):
-        largest = row_maximum(x, i)
-        shift = x.dtype.type(elementary.log(exponentials(x, i, largest, x[:0])[0]))
-        for j in range(x.shape[1]):
-            y[i, j] = (x[i, j] - largest) - shift
-
-
-@kernel
-def log_softmax_backward(dy, y, dx, part, parts):
-    """dx (o,r) = dy - exp(y) sum(dy)"""
-    start, stop = share_rows(dy.shape[0], part, parts)
-    for i in range(start, stop):
-        total = row_sum(dy, i)
-        for j in range(dy.shape[1]):
-            dx[i, j] = dy[i, j] - elementary.exp(y[i, j]) * total
 
 
 KERNELS = {

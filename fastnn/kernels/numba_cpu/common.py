@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numba
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy import float64, uint64
@@ -56,6 +57,21 @@ def _pointer(typingctx, address):
         return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(address), codegen
+
+
+@intrinsic(prefer_literal=True)
+def stack(typingctx, nbytes):
+    """Memory for so many bytes, a constant, in the frame of the function that calls this."""
+    if not isinstance(nbytes, types.IntegerLiteral):
+        return None
+
+    def codegen(context, builder, signature, args):
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(ir.IntType(8), nbytes.literal_value))
+        memory.align = 64
+        return builder.bitcast(memory, context.get_value_type(types.voidptr))
+
+    return types.voidptr(nbytes), codegen
 
 
 @inlined

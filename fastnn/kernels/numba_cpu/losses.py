@@ -10,7 +10,6 @@ from __future__ import annotations
 from numpy import float64, nan, uint64
 
 from fastnn.kernels.numba_cpu import elementary
-from fastnn.kernels.numba_cpu.activations import exponentials
 from fastnn.kernels.numba_cpu.common import CHUNK, doubles, inlined, kernel, share_rows, summing
 from fastnn.kernels.numba_cpu.errors import (
     absolute_error,
@@ -27,6 +26,7 @@ from fastnn.kernels.numba_cpu.errors import (
     times_log,
 )  # fmt: skip
 from fastnn.kernels.numba_cpu.reductions import row_maximum, row_sum, sum_of_chunks
+from fastnn.kernels.numba_cpu.softmax import exponentials
 
 # --- means over all elements -----------------------------------------------------------------------------
 
