@@ -199,7 +199,7 @@ class Sequential:
             norm, then the common one.
         gradient_norm : bool
             Report the gradients' common norm before clipping, the mean over batches, in training.
-        precision : {"float32", "bf16x3", "bf16"}, optional
+        precision : {"float32", "bf16x3", "bf16", "tf32"}, optional
             How precise the model's float32 matrix products have to be, in training and in prediction; by default as
             `fastnn.set_matmul_precision` and `fastnn.matmul_precision` say at the time of each call.
 

@@ -21,9 +21,9 @@ def set_matmul_precision(precision: str) -> None:
 
     Parameters
     ----------
-    precision : {"float32", "bf16x3", "bf16"}
+    precision : {"float32", "bf16x3", "bf16", "tf32"}
         Products as precise as float32 arithmetic makes them; of the two leading bfloat16 parts of each number (about
-        16 bits); of numbers rounded to bfloat16 (8 bits).
+        16 bits); of numbers rounded to bfloat16 (8 bits), or to TF32 (11 bits; on CUDA devices only).
 
     Raises
     ------
@@ -46,7 +46,7 @@ def matmul_precision(precision: str) -> Iterator[None]:
 
     Parameters
     ----------
-    precision : {"float32", "bf16x3", "bf16"}
+    precision : {"float32", "bf16x3", "bf16", "tf32"}
         As for `set_matmul_precision`.
     """
     checks.option("matmul_precision", "precision", precision, PRECISIONS)

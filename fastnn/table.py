@@ -14,7 +14,8 @@ Signatures read like NumPy's gufunc signatures with argument names:
 - ``~flag`` marks a matrix that is stored transposed when the parameter ``flag`` is true.
 
 Parameters travel to compiled kernels as float64 numbers, in the row's order: a bool as 0 or 1, an activation
-as its index in `ACTIVATIONS`, a precision as its index in `PRECISIONS`, a tuple as one number per element.
+as its index in `ACTIVATIONS`, a precision as its index in `PRECISIONS` ("tf32" as 0), a tuple as one number per
+element.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ SAVED = {
 }  # fmt: skip
 #: Default ``alpha`` of the activations that have one.
 ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
-#: How precise float32 matrix products have to be; their order is the code that kernels receive.
-PRECISIONS = ("float32", "bf16x3", "bf16")
+#: How precise float32 matrix products have to be; their order is the code that C kernels receive, but for "tf32", which
+#: no CPU has: to them it is "float32".
+PRECISIONS = ("float32", "bf16x3", "bf16", "tf32")
 #: Largest number of dimensions of an array in a strided copy.
 MAX_RANK = 8
 DTYPES = ("float32", "float64")
@@ -148,7 +150,7 @@ class Op:
         return numbers
 
 
-_CODES = {name: float(i) for names in (ACTIVATIONS, PRECISIONS) for i, name in enumerate(names)}
+_CODES = {name: float(i) for names in (ACTIVATIONS, PRECISIONS) for i, name in enumerate(names)} | {"tf32": 0.0}
 _ARGUMENT = re.compile(r"(\w+)\(([\w,]*)\)([?!]*)(?::(int))?(?:~(\w+))?")
 
 

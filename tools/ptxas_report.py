@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ from numba.cuda import dispatcher
 
 from fastnn.backends import numba_cuda
 from fastnn.kernels.numba_cuda import shim, sizes
-from fastnn.table import ACTIVATIONS, DTYPES, TABLE, Argument, Op
+from fastnn.table import ACTIVATIONS, DTYPES, PRECISIONS, TABLE, Argument, Op
 
 #: Compute capabilities that every kernel must compile for.
 CAPABILITIES = ((7, 5), (8, 0), (9, 0))
@@ -59,7 +60,11 @@ def compiled(name: str, dtype: str, capability: tuple[int, int]) -> dict[tuple, 
 
     # Device functions are compiled for the current device.
     device = SimpleNamespace(compute_capability=capability)
-    with mock.patch.object(dispatcher, "get_current_device", lambda: device), mock.patch.object(shim, "absent", absent):
+    with (
+        mock.patch.object(dispatcher, "get_current_device", lambda: device),
+        mock.patch.object(shim, "capability", lambda: capability),
+        mock.patch.object(shim, "absent", absent),
+    ):
         for arrays, dims, params in calls(TABLE[name], dtype):
             workspace = np.empty(numba_cuda.workspace_size(TABLE[name], arrays, dims, params))
             numba_cuda.KERNELS[name](compile_launch, arrays, workspace, dims, params)
@@ -69,14 +74,16 @@ def compiled(name: str, dtype: str, capability: tuple[int, int]) -> dict[tuple, 
 def calls(op: Op, dtype: str) -> Iterator[tuple[list[np.ndarray], dict, dict]]:
     """Arrays, dimensions and parameters that make an op's launcher launch all its kernels."""
     # Large enough for sums in two launches.
-    sides = [sizes.ROWS + 1]
+    sides, precisions = [sizes.ROWS + 1], [op.params.get("precision")]
     if op.family == "matmul":
         # Tiles of all sizes, each just enough of them for a large device.
         sides += [tile * ceil(sizes.WAVE**0.5) for tile, _ in sizes.TILES[np.dtype(dtype).itemsize]]
-    for side in sides:
+        if "precision" in op.params:
+            precisions = list(PRECISIONS)
+    for side, precision in product(sides, precisions):
         dims = dict.fromkeys(op.dims, side) | {"r": sizes.CHUNK + 1, "one": 1}
         dims["n"] = side if "k" in op.dims else sizes.CHUNK + 1
-        params = dict(op.params)
+        params = dict(op.params) | ({"precision": precision} if precision else {})
         if op.name == "copy":
             dims, params = {"n": 35, "m": 35}, {"shape": (1,) * 6 + (5, 7), "strides": (0,) * 6 + (1, 5)}
         for activation in ACTIVATIONS if op.name == "dense_backward" else ACTIVATIONS[:1]:
@@ -91,11 +98,8 @@ def array(argument: Argument, dims: dict[str, int], dtype: str) -> np.ndarray:
 
 
 def entry(key: tuple) -> str:
-    """A kernel's name, told from others of the same name by what it was made for."""
-    function = key[0]
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    made_for = [str(cell.cell_contents) for name, cell in cells if name in ("tile", "micro")]
-    return " ".join([function.__qualname__.split(".")[0], *made_for, str(key[1][0].dtype)])
+    """A kernel's name, with the type that it was compiled for."""
+    return f"{key[0].__qualname__.split('.')[0]} {key[1][0].dtype}"
 
 
 @dataclass(frozen=True)

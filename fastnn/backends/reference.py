@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.backends.host import HostBackend, lay_out
-from fastnn.backends.split_products import fits, split_product
+from fastnn.backends.split_products import PRODUCTS, fits, split_product
 from fastnn.table import DTYPES, Op
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ def log_softmax_backward(dy, y, dx):
 
 def _matrix_product(a, b, precision, start=None):
     """a b, added to `start` where it is given; float32 numbers as the sum of few bfloat16 parts where that may be."""
-    if precision != "float32" and a.dtype == np.float32 and fits(a, b, precision):
+    if precision in PRODUCTS and a.dtype == np.float32 and fits(a, b, precision):
         return split_product(a, b, precision, start)
     return a @ b if start is None else start + a @ b
 

@@ -36,7 +36,7 @@ def matmul(
     b : array_like of shape (k, n), or (n, k) with `transpose_b`, or (k,)
     accumulate : bool
         Add the product to `out`, which must then be given.
-    precision : {"float32", "bf16x3", "bf16"}, optional
+    precision : {"float32", "bf16x3", "bf16", "tf32"}, optional
         How precise float32 has to be; by default as `set_matmul_precision` and `matmul_precision` say.
     out : array of shape (m, n), optional
 
@@ -115,7 +115,7 @@ def dense(
         selu, softsign, hard_sigmoid, hard_swish, mish.
     alpha : float, optional
         Parameter of leaky_relu (0.01) or elu (1.0), not negative.
-    precision : {"float32", "bf16x3", "bf16"}, optional
+    precision : {"float32", "bf16x3", "bf16", "tf32"}, optional
         As for `matmul`.
     out : array of shape (..., o), optional
     """
@@ -164,7 +164,7 @@ def dense_backward(
     saved : array_like of shape (b, o), optional
         The output, or for gelu, gelu_tanh, silu, softsign, hard_swish and mish what went into the activation; not
         needed for linear.
-    precision : {"float32", "bf16x3", "bf16"}, optional
+    precision : {"float32", "bf16x3", "bf16", "tf32"}, optional
         As for `matmul`.
 
     Returns

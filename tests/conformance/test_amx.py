@@ -20,7 +20,7 @@ from fastnn.table import PRECISIONS, TABLE
 
 F4 = np.float32
 #: What the policy's names mean to the unit.
-KINDS = dict(zip(PRECISIONS, ("bf16x6", "bf16x3", "bf16"), strict=True))
+KINDS = {"float32": "bf16x6", "bf16x3": "bf16x3", "bf16": "bf16", "tf32": "bf16x6"}
 #: One element, one unit of 32, around units, blocks of 256 rows and stretches of 256, and long and thin.
 SIZES = (
     (1, 1, 1), (32, 32, 32), (31, 33, 63), (33, 65, 31), (16, 17, 48), (2, 700, 130), (300, 5, 37), (65, DEPTH, 33),
@@ -178,7 +178,7 @@ def expected_of(case):
     return run(backends.load("cython"), case, "float32")
 
 
-@pytest.mark.parametrize("precision", PRECISIONS[1:])
+@pytest.mark.parametrize("precision", ("bf16x3", "bf16"))
 def test_dense_follows_the_policy(precision, rng):
     x, w, bias = normal(rng, 50, 70), normal(rng, 70, 45), normal(rng, 45)
     params = {"activation": "relu", "alpha": 0.0, "precision": precision}

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 import cases
 from cases import Case
 from expected import assert_close, expected, magnitude, tolerance
+from policies import policies
 from running import run
 from test_specials import combined, elementwise, injected
 
@@ -260,6 +261,6 @@ if __name__ == "__main__":
     names = sys.argv[2:] or TABLE
     results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in DTYPES}
     results |= {"training": training(), "exhausted": exhausted(), "interoperation": interoperation()}
-    results["aligned"] = aligned()
+    results |= {"aligned": aligned(), "policies": policies(backends.load("cuda"))}
     results["graphs"] = {broken: captured(broken) for broken in BROKEN}
     Path(sys.argv[1]).write_text(json.dumps(results), encoding="utf-8")

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 from ptxas_report import CAPABILITIES, assemble, calls, compiled, entry, ptxas_version
 
 from fastnn.backends import numba_cuda
-from fastnn.kernels.numba_cuda import graphs, sizes, tiles
+from fastnn.kernels.numba_cuda import graphs, sizes, tensor_cores, tiles
 
 #: Ops whose kernels may compute in float64 for float32 arrays: sums, losses, and what libdevice does for huge angles.
 WIDE = {"power", "sin", "cos", "clip_by_norm", "argmax", "count_equal", "dense_backward", "penalty", "max_norm"}
@@ -91,15 +91,27 @@ def test_products(dtype, capability):
     """There is a kernel for each size of tile; its sums live in registers, and it reads and writes 16 bytes at once."""
     found = {entry(key): ptx for key, ptx in compiled("matmul", dtype, capability).items() if key[0] is not COMBINE}
     itemsize = int(dtype[-2:]) // 8
-    assert len(found) == len(sizes.TILES[itemsize])
+    cores = dtype == "float32" and capability >= tensor_cores.FIRST
+    assert len(found) == len(sizes.TILES[itemsize]) + (len(MMA) * len(sizes.TENSOR_TILES) if cores else 0)
     vector = {4: "v4.f32", 8: "v2.f64"}[itemsize]
     for name, ptx in found.items():
         assert ".local" not in ptx, name
-        for access in ("ld.global", "st.shared", "ld.shared", "st.global"):
-            assert f"{access}.{vector}" in ptx, (name, access)
+        policy = name.split()[0].rpartition("_")[2]
+        words = "v4.u32" if policy in MMA else vector
+        for access in (f"ld.global.{vector}", f"st.shared.{words}", f"ld.shared.{words}", f"st.global.{vector}"):
+            assert access in ptx, (name, access)
+        counts = {instruction: ptx.count(instruction) for instruction in MMA.values()}
+        for instruction, count in counts.items():
+            assert (count > 0) == (instruction == MMA.get(policy)), (name, instruction)
 
 
 COMBINE = tiles.combine.py_func
+#: The instruction that multiplies under each policy.
+MMA = {
+    "tf32": "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32",
+    "bf16": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+    "bf16x3": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+}
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "uint64"])

@@ -61,6 +61,11 @@ def test_aligned_products(results):
     assert not results["aligned"], results["aligned"]
 
 
+def test_products_by_tensor_cores(results):
+    """Under the policies for less precision, with the instructions emulated as the PTX ISA defines their fragments."""
+    assert not results["policies"], results["policies"]
+
+
 def test_interoperation(results):
     """Arrays of other libraries on the device are taken as they are; those in the wrong place are told where to go."""
     found = results["interoperation"]

@@ -11,11 +11,11 @@ import pytest
 import fastnn as fn
 import fastnn_ext
 from fastnn import ops
-from fastnn.backends.split_products import split_product
+from fastnn.backends.split_products import PRODUCTS, split_product
 from fastnn.table import PRECISIONS, TABLE
 
 F4 = np.float32
-LESS = PRECISIONS[1:]
+LESS = tuple(p for p in PRECISIONS if p in PRODUCTS)
 
 
 @pytest.fixture(autouse=True)
@@ -122,20 +122,25 @@ def test_what_parts_cannot_hold(value, a, b):
         np.testing.assert_array_equal(reference(a, b, precision="bf16"), a @ b)
 
 
+def test_tf32_is_float32_without_a_device(a, b):
+    np.testing.assert_array_equal(reference(a, b, precision="tf32"), a @ b)
+
+
 def test_float64_is_never_less_precise(backend, a, b):
     a, b = a.astype(np.float64), b.astype(np.float64)
     for precision in PRECISIONS:
         assert (ops.matmul(a, b, precision=precision) == ops.matmul(a, b)).all()
 
 
+@pytest.mark.parametrize("precision", PRECISIONS[1:])
 @pytest.mark.parametrize("backend", ("cython", "numba"))
-def test_without_the_unit_nothing_is_lost(backend, on_backend, rng):
+def test_without_the_unit_nothing_is_lost(backend, on_backend, precision, rng):
     """The policy permits less precision: there is nothing to gain from it here."""
     if fastnn_ext.ISA == "amx" and backend == "cython":
         pytest.skip("this machine has the unit")
     x, w = rng.standard_normal((300, 300)).astype(F4), rng.standard_normal((300, 300)).astype(F4)
     expected = ops.matmul(x, w), ops.dense(x, w), *ops.dense_backward(x, x, w)
-    with fn.matmul_precision("bf16"):
+    with fn.matmul_precision(precision):
         found = ops.matmul(x, w), ops.dense(x, w), *ops.dense_backward(x, x, w)
     assert all(f.tobytes() == e.tobytes() for f, e in zip(found, expected, strict=True))
 

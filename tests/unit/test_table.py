@@ -95,6 +95,7 @@ def test_encode_order():
     given = {"transpose_a": True, "accumulate": False, "transpose_b": True}
     assert row.encode(given) == [1.0, 1.0, 0.0, 0.0]
     assert row.encode({**given, "precision": "bf16"}) == [1.0, 1.0, 0.0, PRECISIONS.index("bf16")]
+    assert row.encode({**given, "precision": "tf32"}) == row.encode(given)
     numbers = TABLE["copy"].encode(TABLE["copy"].params)
     assert numbers == [1.0] * MAX_RANK + [0.0] * MAX_RANK
 

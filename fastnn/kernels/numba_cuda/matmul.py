@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastnn.kernels.numba_cuda import activations, reductions, shim
+from fastnn.kernels.numba_cuda import activations, reductions, shim, tensor_cores
 from fastnn.kernels.numba_cuda.groups import blocks_for
 from fastnn.kernels.numba_cuda.shim import cuda
-from fastnn.kernels.numba_cuda.sizes import BLOCK, FOLD, STEP, TILES, WAVE
+from fastnn.kernels.numba_cuda.sizes import BLOCK, DEPTH, TENSOR_TILES, TILES, WAVE
 from fastnn.kernels.numba_cuda.tiles import combine, product
 from fastnn.table import ACTIVATIONS, ALPHA
 
@@ -22,31 +22,36 @@ def bias_add(x, bias, y):
         y[i, j] = x[i, j] + bias[j]
 
 
-def plan(m: int, n: int, k: int, itemsize: int) -> tuple[tuple[int, int], int, int]:
+def supported(itemsize: int, precision: str) -> str:
+    """The precision that products of elements of this size have when this one is permitted."""
+    less = precision != "float32" and itemsize == 4 and shim.capability() >= tensor_cores.FIRST
+    return precision if less else "float32"
+
+
+def plan(m: int, n: int, k: int, itemsize: int, precision: str) -> tuple[tuple[int, int], int, int]:
     """Tile and micro-tile for a product, its number of tiles, and how many products each of them adds up.
 
     The largest tile that makes enough blocks, or that does when the inner dimension is split.
     """
-    *larger, smallest = TILES[itemsize]
+    *larger, smallest = TILES[itemsize] if precision == "float32" else TENSOR_TILES
     fitting = [size for size in larger if size[0] < 2 * min(m, n)]
-    shortest = STEP * FOLD
-    for most in (1, k // shortest):
+    for most in (1, k // DEPTH):
         for size in fitting if most else ():
             blocks = -(-m // size[0]) * -(-n // size[0])
             if blocks * most >= WAVE:
                 return size, blocks, split(k, -(-WAVE // blocks))
     blocks = -(-m // smallest[0]) * -(-n // smallest[0])
-    return smallest, blocks, split(k, min(-(-WAVE // max(blocks, 1)), k // shortest))
+    return smallest, blocks, split(k, min(-(-WAVE // max(blocks, 1)), k // DEPTH))
 
 
 def split(k: int, parts: int) -> int:
     """Length of at most so many parts of the inner dimension, each but the last of whole sums."""
-    return k if parts < 2 else -(-k // (parts * STEP * FOLD)) * STEP * FOLD
+    return k if parts < 2 else -(-k // (parts * DEPTH)) * DEPTH
 
 
-def partial_bytes(m: int, n: int, k: int, itemsize: int) -> int:
+def partial_bytes(m: int, n: int, k: int, itemsize: int, precision: str) -> int:
     """Bytes of scratch memory for a product that is split along its inner dimension."""
-    length = plan(m, n, k, itemsize)[2]
+    length = plan(m, n, k, itemsize, supported(itemsize, precision))[2]
     return -(-k // length) * m * n * itemsize if length < k else 0
 
 
@@ -60,16 +65,17 @@ def launch_product(
     transpose_a: bool = False, transpose_b: bool = False, accumulate: bool = False, activation: str = "linear",
     alpha: float = 0.0, precision: str = "float32",
 ) -> None:  # fmt: skip
-    """Queue a product; its arguments are the kernel's. Any precision asked for is met: products are the arrays'."""
+    """Queue a product; its arguments are the kernel's. `precision` is what the policy permits."""
     (m, n), k, dtype = y.shape, a.shape[0 if transpose_a else 1], y.dtype
     bias = shim.absent(dtype.name, 1) if bias is None else bias
     pre = shim.absent(dtype.name, 1) if pre is None else pre.reshape(pre.size)
     flat_a, flat_b, flat_y = (x.reshape(x.size) for x in (a, b, y))
-    size, blocks, length = plan(m, n, k, dtype.itemsize)
+    precision = supported(dtype.itemsize, precision)
+    (tile, micro), blocks, length = plan(m, n, k, dtype.itemsize, precision)
     sizes = m, n, k, length, aligned(a, a.shape[1]), aligned(b, b.shape[1])
     transposes = bool(transpose_a), bool(transpose_b)
     rest = bool(accumulate), ACTIVATIONS.index(activation), dtype.type(alpha)
-    kernel, threads = product(*size, dtype.itemsize), (size[0] // size[1]) ** 2
+    kernel, threads = product(tile, micro, dtype.itemsize, precision)
     if length == k:
         whole = aligned(y, n) and (pre.size == 0 or aligned(pre, n))
         launch(kernel, blocks, threads, flat_a, flat_b, flat_y, bias, pre, *sizes, whole, *transposes, *rest)
@@ -108,23 +114,24 @@ def launch_dense_backward(launch: Callable, arrays: list, workspace: Any, dims: 
         dz = dz.reshape(dy.shape)
     if dbias.size > 0:
         reductions.launch_column_sum(launch, [dz, dbias], workspace, {"r": dims["b"], "o": dims["o"]}, {})
-    launch_product(launch, workspace, x, dz, dw, transpose_a=True)
+    precision = params["precision"]
+    launch_product(launch, workspace, x, dz, dw, transpose_a=True, precision=precision)
     if dx.size > 0:
-        launch_product(launch, workspace, dz, w, dx, transpose_b=True)
+        launch_product(launch, workspace, dz, w, dx, transpose_b=True, precision=precision)
 
 
 def _matmul_bytes(dims: dict, params: dict, itemsize: int) -> int:
-    return partial_bytes(dims["m"], dims["n"], dims["k"], itemsize)
+    return partial_bytes(dims["m"], dims["n"], dims["k"], itemsize, params["precision"])
 
 
 def _dense_bytes(dims: dict, params: dict, itemsize: int) -> int:
-    return partial_bytes(dims["b"], dims["o"], dims["i"], itemsize)
+    return partial_bytes(dims["b"], dims["o"], dims["i"], itemsize, params["precision"])
 
 
 def _backward_bytes(dims: dict, params: dict, itemsize: int) -> int:
-    b, i, o = dims["b"], dims["i"], dims["o"]
+    b, i, o, precision = dims["b"], dims["i"], dims["o"], params["precision"]
     sums = reductions.WORKSPACE["column_sum"]({"r": b, "o": o}, {}, itemsize)
-    products = partial_bytes(i, o, b, itemsize), partial_bytes(b, i, o, itemsize)
+    products = partial_bytes(i, o, b, itemsize, precision), partial_bytes(b, i, o, itemsize, precision)
     return _apart(b * o * itemsize) + max(sums, *products)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
 from types import SimpleNamespace
@@ -20,12 +20,19 @@ from numba import cuda as numba_cuda
 from numba.cuda.cudadrv.driver import CudaAPIError
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+#: Threads of a warp.
+WARP = 32
 
 if SIMULATED:
+    import threading
+
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
     from numba.cuda.simulator.kernel import _get_kernel_context
     from numpy import cos, exp, expm1, log, log1p, sin, sqrt, tanh
     from numpy import float_power as pow  # np.power of two scalars gives NaN for (-inf) ** 0.5
+
+    #: Seconds that a thread waits for the others of its warp, which have failed if they do not come.
+    PATIENCE = 60
 
     class _Shared:
         """Shared memory, one array for each line that asks for it.
@@ -62,8 +69,38 @@ if SIMULATED:
     cuda: Any = _Simulated()
 
     def inlined(function: Any) -> Any:
-        """A device function."""
-        return cuda.jit(function, device=True)
+        """A device function; the simulator's own way to call one takes it ten times as long."""
+        return function
+
+    def instruction(text: str, results: str, arguments: str) -> Callable[[Callable], Any]:
+        """Decorator of what computes the same as an instruction."""
+        return lambda emulation: emulation
+
+    class _Meeting:
+        """Where the threads of a warp meet."""
+
+        def __init__(self) -> None:
+            self.given: list[Any] = [None] * WARP
+            self.found: Sequence[Any] = ()
+            self.together: Any = None
+            self.barrier = threading.Barrier(WARP, self._compute)
+
+        def _compute(self) -> None:
+            self.found = self.together(self.given)
+
+    def by_warp(values: Any, together: Callable[[list[Any]], Sequence[Any]]) -> Any:
+        """A thread's item of what `together` makes of what all threads of its warp give; all of them must call."""
+        thread: Any = threading.current_thread()
+        warp, lane = divmod(thread.thread_id, WARP)
+        # setdefault is atomic: threads of a warp agree on one.
+        meeting = vars(thread._manager).setdefault(f"warp {warp}", _Meeting())
+        meeting.given[lane], meeting.together = values, together
+        meeting.barrier.wait(PATIENCE)
+        return meeting.found[lane]
+
+    def capability() -> tuple[int, int]:
+        """The simulator has every instruction that kernels use."""
+        return 9, 0
 
     def move(to: Any, i: int, source: Any, j: int) -> None:
         """Copy 16 bytes."""
@@ -87,6 +124,41 @@ else:
     def inlined(function: Any) -> Any:
         """A device function that becomes part of its callers, so that local arrays can be registers."""
         return cuda.jit(function, device=True, forceinline=True)
+
+    _KINDS = {"f": (types.float32, ir.FloatType()), "r": (types.uint32, ir.IntType(32))}
+
+    def instruction(text: str, results: str, arguments: str) -> Callable[[Callable], Any]:
+        """Decorator that replaces a function, which says what it computes, by one PTX instruction.
+
+        `results` and `arguments` name registers' kinds: f is float32, r is uint32. Several results are a tuple.
+        """
+        kinds, outputs = [_KINDS[r][0] for r in results], [_KINDS[r][1] for r in results]
+        single = len(results) == 1
+        given = types.StarArgTuple.from_types([_KINDS[a][0] for a in arguments])
+        shape = ir.FunctionType(
+            outputs[0] if single else ir.LiteralStructType(outputs), [_KINDS[a][1] for a in arguments]
+        )
+        code = ir.InlineAsm(shape, text, ",".join([f"={r}" for r in results] + list(arguments)))
+
+        def generate(context, builder, signature, values):
+            operands = [builder.extract_value(values[0], i) for i in range(len(arguments))]
+            # Convergent: instructions of a whole warp must not be moved into branches.
+            result = builder.call(code, operands, attrs=("convergent",))
+            if single:
+                return result
+            parts = [builder.extract_value(result, i) for i in range(len(results))]
+            return context.make_tuple(builder, signature.return_type, parts)
+
+        def instructed(typing_context, *operands):
+            return (kinds[0] if single else types.Tuple(kinds))(given), generate
+
+        return lambda emulation: intrinsic(instructed)
+
+    @cache
+    def capability() -> tuple[int, int]:
+        """The current device's compute capability."""
+        major, minor = numba_cuda.get_current_device().compute_capability
+        return major, minor
 
     @intrinsic
     def move(typing_context, to, i, source, j):
@@ -120,9 +192,9 @@ else:
 
 
 __all__ = [
-    "SIMULATED", "absent", "address", "allocate", "cos", "cuda", "device_array", "elapsed", "exp", "expm1", "handle",
-    "inlined", "is_available", "launch", "log", "log1p", "move", "new_stream", "pow", "sin", "sqrt", "tanh", "to_host",
-    "without_frees",
+    "SIMULATED", "WARP", "absent", "address", "allocate", "capability", "cos", "cuda", "device_array", "elapsed", "exp",
+    "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log", "log1p", "move", "new_stream", "pow",
+    "sin", "sqrt", "tanh", "to_host", "without_frees",
 ]  # fmt: skip
 
 

@@ -21,6 +21,9 @@ if SIMULATED:
 #: A slice of the inner dimension in shared memory, and slices whose products are added up before their sum is added to
 #: the others: 256 products.
 STEP, FOLD = (4, 2) if SIMULATED else (16, 16)
+DEPTH = STEP * FOLD
+#: As TILES, for the tensor cores: warps multiply, which have 32 threads in the simulator too.
+TENSOR_TILES = ((128, 8), (64, 4), (32, 4))
 #: Blocks that keep a large device busy: smaller products take smaller tiles, or are split along the inner dimension. A
 #: constant, so that the order of summation is the same on every device.
 WAVE = 2 if SIMULATED else 128
