@@ -40,7 +40,7 @@ test)
     fi
     ;;
 bench)
-    for group in ${BENCH:-matmul dense training optimizers activations softmax}; do
+    for group in ${BENCH:-matmul dense tensor_cores training optimizers activations softmax}; do
         "$python" -m fastnn bench "$group" --backend cuda --against torch,cupy --json "$out/$group.json" \
             2>&1 | tee "$out/$group.txt" || status=1
     done

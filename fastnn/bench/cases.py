@@ -97,6 +97,22 @@ def dense(layers: Sequence[tuple[int, int, int]] = DENSE) -> Iterator[Case]:
             yield Case("dense_backward", label, "float32", make_backward, 4.0 * b * i * o, 2 * moved, "fma", 1e-4)
 
 
+def lowered(products: Sequence[tuple[int, int, int]]) -> Iterator[Case]:
+    """Products and layers with gelu of float32 arrays under the policies that have cores of their own on devices."""
+    for precision, rtol in (("tf32", 1e-2), ("bf16", 5e-2)):
+        for m, k, n in products:
+
+            def make(m: int = m, k: int = k, n: int = n, precision: str = precision) -> tuple[Any, ...]:
+                return precision, _normal(m, k), _normal(k, n, seed=1) / np.float32(k**0.5)
+
+            def make_dense(make: Callable[[], tuple[Any, ...]] = make, n: int = n) -> tuple[Any, ...]:
+                return *make(), _normal(n), "gelu"
+
+            label, flops, moved = f"{m}x{k}x{n} {precision}", 2.0 * m * k * n, 4 * (m * k + k * n + m * n)
+            yield Case("lowered_matmul", label, "float32", make, flops, moved, "fma", rtol)
+            yield Case("lowered_dense", f"{label} gelu", "float32", make_dense, flops, moved, "fma", rtol)
+
+
 def activations(elements: Sequence[int] = ELEMENTS) -> Iterator[Case]:
     """Elementwise activations and their gradients."""
     for name in ACTIVATIONS[1:]:

@@ -18,6 +18,7 @@ COPIED = 1 << 30
 GROUPS = cases.GROUPS | {
     "matmul": partial(cases.matmul, ((4096, 4096, 4096), (8192, 8192, 8192), (64, 4096, 64), (1024, 784, 256))),
     "dense": partial(cases.dense, ((4096, 4096, 4096), (1024, 784, 4096))),
+    "tensor_cores": partial(cases.lowered, ((4096, 4096, 4096), (8192, 8192, 8192), (1024, 784, 4096))),
     "activations": partial(cases.activations, (2**26,)),
     "softmax": partial(cases.softmax, ((65536, 1000), (4096, 32768))),
     "optimizers": partial(cases.optimizers, ((1, 2**26), (200, 2**18))),

@@ -55,6 +55,8 @@ def _flat(value: Any) -> np.ndarray:
     """A result as one vector."""
     if isinstance(value, (tuple, list)):
         return np.concatenate([_flat(v) for v in value])
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy has not
+        value = value.float()
     return np.ravel(np.asarray(to_host(value), dtype=np.float64))
 
 

@@ -13,8 +13,8 @@ from fastnn.bench.timing import device_times
 
 #: The same work as on a device, at sizes for a test.
 SMALL = {
-    "matmul": ((5, 7, 3),), "dense": ((4, 6, 5),), "activations": (33,), "softmax": ((4, 7),), "optimizers": ((2, 9),),
-    "training": (((6, 5, 3), 4),),
+    "matmul": ((5, 7, 3),), "tensor_cores": ((4, 6, 5),), "dense": ((4, 6, 5),), "activations": (33,),
+    "softmax": ((4, 7),), "optimizers": ((2, 9),), "training": (((6, 5, 3), 4),),
 }  # fmt: skip
 
 

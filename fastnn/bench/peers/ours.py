@@ -44,6 +44,20 @@ class Fastnn:
         out = self._memory.empty((x.shape[0], w.shape[1]), x.dtype)
         return lambda: ops.dense(x, w, b, activation=activation, out=out, backend=self.backend)
 
+    def _lowered(self, precision: str, thunk: Thunk) -> Thunk:
+        def run() -> Any:
+            with fn.matmul_precision(precision):
+                return thunk()
+
+        return run
+
+    def lowered_matmul(self, precision: str, a: np.ndarray, b: np.ndarray) -> Thunk:
+        """A product of float32 arrays under a policy for less precision."""
+        return self._lowered(precision, self.matmul(a, b))
+
+    def lowered_dense(self, precision: str, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str) -> Thunk:
+        return self._lowered(precision, self.dense(x, w, b, activation))
+
     def dense_backward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, dy: np.ndarray) -> Thunk:
         """Gradients by x, w and b, from what the forward pass saved."""
         x, w, b, dy = self._put(x, w, b, dy)
