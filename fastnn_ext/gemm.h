@@ -7,6 +7,9 @@
 /* The tile's sums, or those of up to 3 rows of 4 vectors. */
 #define FASTNN_TILE_SUMS (FASTNN_TILE_ROWS > 6 ? 2 * FASTNN_TILE_ROWS : 12)
 
+/* Columns whose sums fill a part of the first-level cache. */
+#define FASTNN_SWEEP_COLS 1024
+
 #define SCALAR float
 #define VECTOR fastnn_vf32
 #define NAME(x) x##_f32

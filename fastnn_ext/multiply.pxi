@@ -130,10 +130,8 @@ cdef void finish(
 
 cdef inline Py_ssize_t vectors_of(const Product *p, const floating *tag) noexcept nogil:
     """Vectors across a panel."""
-    cdef Py_ssize_t vectors = 2 if p.b_col != 1 or p.m > SKINNY_ROWS else 8 if p.m == 1 else 4
-    while vectors > 2 and vectors * VECTOR_BYTES > p.n * <Py_ssize_t> sizeof(floating):
-        vectors //= 2
-    return vectors
+    cdef Py_ssize_t vectors = 2 if p.b_col != 1 or p.m > SKINNY_ROWS else 4
+    return 2 if vectors * VECTOR_BYTES > p.n * <Py_ssize_t> sizeof(floating) else vectors
 
 
 cdef inline bint packs_b(const Product *p, Py_ssize_t width, const floating *tag) noexcept nogil:
@@ -259,6 +257,27 @@ cdef void multiply_rows(
         finish(p, e, 0, p.m, col0, cols, tag)
 
 
+cdef void multiply_row(
+    const Product *p, const Epilogue *e, Py_ssize_t part, Py_ssize_t parts, floating *tag
+) noexcept nogil:
+    """This part's columns of a single row C, by a B that is contiguous along its rows."""
+    cdef Py_ssize_t grain = 64 // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t start = first(p.n, grain, part, parts), stop = first(p.n, grain, part + 1, parts)
+    cdef Py_ssize_t stretch, stretches = stretches_of(p.k), col = start, cols, depth0
+    while col < stop:
+        cols = min(SWEEP_COLS, stop - col)
+        for stretch in range(stretches):
+            depth0 = cut(p.k, stretches, stretch)
+            sweep(
+                cols, cut(p.k, stretches, stretch + 1) - depth0, <const floating *> p.a + depth0,
+                <const floating *> p.b + depth0 * p.b_row + col, p.b_row, <floating *> p.c + col,
+                p.accumulate or depth0 > 0,
+            )
+        col += cols
+    if e != NULL:
+        finish(p, e, 0, 1, start, stop - start, tag)
+
+
 cdef void multiply(
     const Product *given, const Epilogue *e, Py_ssize_t part, Py_ssize_t parts, floating *tag
 ) noexcept nogil:
@@ -273,5 +292,7 @@ cdef void multiply(
         p.a_row = p.a_col = 1
     if 0 < p.m <= SKINNY_ROWS and p.b_col != 1 and p.a_col == 1:
         multiply_rows(&p, e, part, parts, tag)
+    elif p.m == 1:
+        multiply_row(&p, e, part, parts, tag)
     else:
         multiply_blocks(&p, e, part, parts, tag)

@@ -14,7 +14,7 @@
    of one tile to that of the next. With each tile `ahead` lines, next_step bytes apart, are fetched of what comes next. */
 FASTNN_INLINE void NAME(sum_up)(int rows, int vectors, ARGUMENTS) {
     for (; tiles > 0; tiles--, a += a_step, c += rows * c_row) {
-        VECTOR sum[FASTNN_TILE_SUMS], right[8];
+        VECTOR sum[FASTNN_TILE_SUMS], right[4];
         const SCALAR *x = a, *y = b;
         for (long long i = 0; i < ahead; i++, next += next_step) __builtin_prefetch(next, 0, 2);
         for (int i = 0; i < rows; i++) {
@@ -51,7 +51,6 @@ FASTNN_INLINE void NAME(sum_up)(int rows, int vectors, ARGUMENTS) {
     }
 TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2)
 TILE(1, 4) TILE(2, 4) TILE(3, 4)
-TILE(1, 8)
 #if FASTNN_TILE_ROWS > 5
 TILE(6, 2)
 #endif
@@ -59,7 +58,7 @@ TILE(6, 2)
 TILE(7, 2) TILE(8, 2) TILE(9, 2) TILE(10, 2) TILE(11, 2) TILE(12, 2) TILE(13, 2) TILE(14, 2)
 #endif
 
-/* Tiles of 1 to FASTNN_TILE_ROWS rows and 2 vectors, or of up to 3 rows and 4, or of 1 row and 8. */
+/* Tiles of 1 to FASTNN_TILE_ROWS rows and 2 vectors, or of up to 3 rows and 4. */
 static inline __attribute__((unused)) void NAME(fastnn_tiles)(long long rows, long long vectors, ARGUMENTS) {
     static void (*const narrow[])(ARGUMENTS) = {
         NAME(tile_1x2), NAME(tile_2x2), NAME(tile_3x2), NAME(tile_4x2), NAME(tile_5x2),
@@ -72,9 +71,37 @@ static inline __attribute__((unused)) void NAME(fastnn_tiles)(long long rows, lo
 #endif
     };
     static void (*const wide[])(ARGUMENTS) = {NAME(tile_1x4), NAME(tile_2x4), NAME(tile_3x4)};
-    (vectors == 2 ? narrow[rows - 1] : vectors == 4 ? wide[rows - 1] : NAME(tile_1x8))(
+    (vectors == 2 ? narrow : wide)[rows - 1](
         tiles, a_step, depth, a, a_row, a_col, b, b_row, c, c_row, add, next, next_step, ahead
     );
+}
+
+/* sums (cols) += a (rows) B (rows, cols), in the order of the rows. */
+FASTNN_INLINE void NAME(add_rows)(int rows, long long cols, const SCALAR *a, const SCALAR *b, long long b_row,
+                                  SCALAR *sums) {
+    const int lanes = sizeof(VECTOR) / sizeof(SCALAR);
+    VECTOR left[8];
+    long long j = 0;
+    for (int i = 0; i < rows; i++) left[i] = NAME(fastnn_splat)(a[i]);
+    for (; j + lanes <= cols; j += lanes) {
+        VECTOR sum = *(const VECTOR *)(sums + j);
+        for (int i = 0; i < rows; i++) sum += left[i] * *(const VECTOR *)(b + i * b_row + j);
+        *(VECTOR *)(sums + j) = sum;
+    }
+    for (; j < cols; j++)
+        for (int i = 0; i < rows; i++) sums[j] += a[i] * b[i * b_row + j];
+}
+
+/* C (cols) = or += a (depth) B (depth, cols) for up to FASTNN_SWEEP_COLS columns. B is read as it lies in memory, which
+   a processor fetches ahead of time: where it does not fit the second-level cache that takes 0.9 of a tile's time. */
+static __attribute__((noinline, unused)) void NAME(fastnn_sweep)(
+    long long cols, long long depth, const SCALAR *a, const SCALAR *b, long long b_row, SCALAR *c, int add
+) {
+    SCALAR sums[FASTNN_SWEEP_COLS];
+    for (long long j = 0; j < cols; j++) sums[j] = 0;
+    for (; depth >= 8; depth -= 8, a += 8, b += 8 * b_row) NAME(add_rows)(8, cols, a, b, b_row, sums);
+    for (; depth > 0; depth--, a++, b += b_row) NAME(add_rows)(1, cols, a, b, b_row, sums);
+    for (long long j = 0; j < cols; j++) c[j] = add ? c[j] + sums[j] : sums[j];
 }
 
 /* The lanes of a vector added up, in an order that is always the same. */
