@@ -10,24 +10,34 @@
                   long long a_col, const SCALAR *b, long long b_row, SCALAR *c, long long c_row, int add, \
                   const char *next, long long next_step, long long ahead
 
+/* sum (rows, vectors) += a column of A, a row of B. */
+FASTNN_INLINE void NAME(add_products)(int rows, int vectors, const SCALAR *a, long long a_row, const SCALAR *b,
+                                      VECTOR *sum) {
+    VECTOR right[4];
+    for (int j = 0; j < vectors; j++) right[j] = ((const VECTOR *)b)[j];
+    for (int i = 0; i < rows; i++) {
+        VECTOR left = NAME(fastnn_splat)(a[i * a_row]);
+        for (int j = 0; j < vectors; j++) sum[i * vectors + j] += left * right[j];
+    }
+    FASTNN_IN_ORDER;
+}
+
 /* C (tiles * rows, vectors) = or += A (tiles * rows, depth) B (depth, vectors); strides in elements, a_step from the A
    of one tile to that of the next. With each tile `ahead` lines, next_step bytes apart, are fetched of what comes next. */
 FASTNN_INLINE void NAME(sum_up)(int rows, int vectors, ARGUMENTS) {
     for (; tiles > 0; tiles--, a += a_step, c += rows * c_row) {
-        VECTOR sum[FASTNN_TILE_SUMS], right[4];
+        VECTOR sum[FASTNN_TILE_SUMS];
         const SCALAR *x = a, *y = b;
+        long long l = 0;
         for (long long i = 0; i < ahead; i++, next += next_step) __builtin_prefetch(next, 0, 2);
         for (int i = 0; i < rows; i++) {
             __builtin_prefetch(c + i * c_row);
             for (int j = 0; j < vectors; j++) sum[i * vectors + j] = (VECTOR){0};
         }
-        for (long long l = 0; l < depth; l++, x += a_col, y += b_row) {
-            for (int j = 0; j < vectors; j++) right[j] = ((const VECTOR *)y)[j];
-            for (int i = 0; i < rows; i++) {
-                VECTOR left = NAME(fastnn_splat)(x[i * a_row]);
-                for (int j = 0; j < vectors; j++) sum[i * vectors + j] += left * right[j];
-            }
-        }
+        for (; l + FASTNN_AT_ONCE <= depth; l += FASTNN_AT_ONCE)
+            for (int u = 0; u < FASTNN_AT_ONCE; u++, x += a_col, y += b_row)
+                NAME(add_products)(rows, vectors, x, a_row, y, sum);
+        for (; l < depth; l++, x += a_col, y += b_row) NAME(add_products)(rows, vectors, x, a_row, y, sum);
         /* All loads before the first store: a load waits for earlier stores with the same last 12 bits of address. */
         if (add)
             for (int i = 0; i < rows; i++)
