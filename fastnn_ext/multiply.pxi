@@ -169,8 +169,9 @@ cdef void multiply_block(
         panel.cols = min(width, p.n - panel.col0)
         col = first_col(p, number, width)
         panel.skip = panel.col0 - col
-        b = panel_space + (number - panel0) * width * block.depth
-        if not packed:
+        if packed:
+            b = panel_space + (number - panel0) * width * block.depth
+        else:
             b = <const floating *> p.b + block.depth0 * p.b_row + col * p.b_col
         panel.b = b
         panel.next = <const char *> (b + width * (block.depth if packed else 1))

@@ -81,7 +81,7 @@ static inline __attribute__((unused)) void NAME(fastnn_tiles)(long long rows, lo
 #endif
     };
     static void (*const wide[])(ARGUMENTS) = {NAME(tile_1x4), NAME(tile_2x4), NAME(tile_3x4)};
-    (vectors == 2 ? narrow : wide)[rows - 1](
+    (vectors == 2 ? narrow[rows - 1] : wide[rows - 1])(
         tiles, a_step, depth, a, a_row, a_col, b, b_row, c, c_row, add, next, next_step, ahead
     );
 }
