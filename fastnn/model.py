@@ -323,23 +323,35 @@ class Sequential:
 
     def _step_on(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> tuple[Any, ...]:
         """Replay the training program on checked arrays; returns loss and metrics as arrays of one element."""
+        return self._read(self._queue_step(x, y, w))
+
+    def _queue_step(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> tuple[Any, ...]:
+        """The same, without waiting for a device: what is returned lies there."""
         optimizer, _ = self._compiled()
         if optimizer.owner is not self._ownership:
             raise RuntimeError("another model was compiled with the same optimizer: give each one of its own")
         program = self._supervised(len(x), y, w is not None, train=True)
         optimizer.advance()
         self._step.value = optimizer.iterations % 2**32
-        return self._replay(program, x, y, w)
+        return self._queue(program, x, y, w)
 
     def _replay(self, program: Program, *arrays: np.ndarray | None) -> tuple[Any, ...]:
         """Run a program on host arrays (None for an absent one); returns its outputs as host arrays."""
+        return self._read(self._queue(program, *arrays))
+
+    def _read(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Outputs of a program as host arrays; waits for a device."""
+        return tuple([self.backend.to_host(o) for o in outputs])
+
+    def _queue(self, program: Program, *arrays: np.ndarray | None) -> tuple[Any, ...]:
+        """Run a program on host arrays, or have a device do so; its outputs are where the backend computes."""
         backend = self.backend
         given = [a for a in arrays if a is not None]
         out = [backend.empty(t.shape, t.dtype) for t in program.outputs]
         if backend.device:
             given = [backend.to_device(a) for a in given]
         program.compile().run((*given, *out))
-        return tuple([backend.to_host(o) for o in out])
+        return tuple(out)
 
     # --- inference ---------------------------------------------------------------------------------------
 

@@ -221,24 +221,55 @@ def _run(
             model._callback_states = []
 
 
+class _Measurements:
+    """Sums over an epoch's rows of what its steps measure, read from where they were computed."""
+
+    def __init__(self, model: Sequential, guard: Guard) -> None:
+        self.model, self.guard = model, guard
+        self.totals: list[Any] = [0.0] * len(model.metric_names(training=True))
+        self.rows, self.loss = 0, 0.0
+        self._queued: list[tuple[int, int, tuple[Any, ...]]] = []
+
+    def queue(self, number: int, size: int, values: tuple[Any, ...]) -> None:
+        """What a batch of so many rows gives."""
+        self._queued.append((number, size, values))
+
+    def read(self) -> None:
+        """Add up all that is queued, and look at the losses."""
+        for number, size, there in self._queued:
+            values = self.model._read(there)
+            self.loss = values[0].item()
+            self.guard.check(self.loss, number)
+            self.rows += size
+            self.totals = add(self.totals, values, size)
+        self._queued.clear()
+
+    def results(self) -> dict[str, float]:
+        """Means of what was read."""
+        return self.model.results(self.totals, self.rows)
+
+
 def _epoch(
     model: Sequential, loader: ArrayBatches | Stream, epoch: int, watchers: CallbackList, guard: Guard
 ) -> dict[str, float]:
-    """One pass over the data; returns mean loss and metrics."""
-    totals: list[Any] = [0.0] * len(model.metric_names(training=True))
-    rows, number, stride = 0, -1, loader.stride
+    """One pass over the data; returns mean loss and metrics.
+
+    What a device measures is read when a callback asks for it, and every `stride` steps: till then batches are prepared
+    while it computes.
+    """
+    measured = _Measurements(model, guard)
+    number, waits = -1, watchers.watches_batches or not model.backend.device
     guard.begin(epoch)
     for number, (x, y, w) in enumerate(loader.epoch()):
-        if number % stride == 0:
+        if number % loader.stride == 0:
             guard.keep(number)
-        values = model._step_on(x, y, w)
-        loss = values[0].item()
-        guard.check(loss, number)
-        size = len(x)
-        rows += size
-        totals = add(totals, values, size)
+        measured.queue(number, len(x), model._queue_step(x, y, w))
+        if waits or (number + 1) % loader.stride == 0:
+            measured.read()
         if watchers.watches_batches:
-            watchers.call("on_batch_end", number, {**model.results(totals, rows), "loss": loss, "size": size})
+            logs = {**measured.results(), "loss": measured.loss, "size": len(x)}
+            watchers.call("on_batch_end", number, logs)
+    measured.read()
     guard.end(number + 1)
     model.epochs_done += 1
-    return model.results(totals, rows)
+    return measured.results()

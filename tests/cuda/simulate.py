@@ -97,6 +97,30 @@ def training(steps: int = 3) -> str:
     return ""
 
 
+def fitted(rate: float = 0.1) -> dict[str, list]:
+    """What `fit` does on the reference backend and on the device: steps, what is read when, losses, how it ended."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, 3)), rng.integers(0, 2, 8)
+    found = {}
+    for backend in ("reference", "cuda"):
+        for watched in (False, True):
+            model = fn.Sequential([fn.Dense(2)], dtype="float64", backend=backend, seed=3)
+            model.compile(fn.SGD(rate), "cross_entropy" if rate < 1 else "mse")
+            targets = y if rate < 1 else rng.standard_normal((8, 2))
+            events: list[str] = []
+            for name in ("_queue_step", "_read"):
+                method = getattr(model, name)
+                setattr(model, name, lambda *a, m=method, n=name: events.append(n) or m(*a))
+            seen: list[float] = []
+            watchers = [fn.callbacks.LambdaCallback(on_batch_end=lambda n, logs: seen.append(logs["loss"]))] * watched
+            try:
+                ended = model.fit(x, targets, epochs=2, batch_size=3, verbose=0, callbacks=watchers).history["loss"]
+            except fn.NonFiniteLoss as error:
+                ended = [error.epoch, error.batch, error.cause]
+            found[f"{backend} {watched}"] = [events, seen, ended, [w.tolist() for w in model.get_weights()]]
+    return found
+
+
 class Foreign:
     """Another library's array on the device: known by its CUDA array interface, its dtype of the library's own."""
 
@@ -262,5 +286,6 @@ if __name__ == "__main__":
     results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in DTYPES}
     results |= {"training": training(), "exhausted": exhausted(), "interoperation": interoperation()}
     results |= {"aligned": aligned(), "policies": policies(backends.load("cuda"))}
+    results["fitted"] = {"well": fitted(), "badly": fitted(1e200)}
     results["graphs"] = {broken: captured(broken) for broken in BROKEN}
     Path(sys.argv[1]).write_text(json.dumps(results), encoding="utf-8")

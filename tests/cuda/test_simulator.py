@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastnn
@@ -39,6 +40,20 @@ def test_values(op, dtype, results):
 def test_training(results):
     """Recorded programs give the reference's losses and weights, dropout, clipping and slots included."""
     assert not results["training"], results["training"]
+
+
+def test_fit_reads_what_is_asked_for(results):
+    """Losses stay on the device until a callback or the epoch's end wants them; nothing else changes."""
+    well, badly = results["fitted"]["well"], results["fitted"]["badly"]
+    step, read = "_queue_step", "_read"
+    events = {name: found[0] for name, found in well.items()}
+    assert events.pop("cuda False") == [*[step] * 3, *[read] * 3] * 2
+    assert len(events) == 3 and all(found == [step, read] * 6 for found in events.values())
+    assert well["cuda True"][2:] == well["cuda False"][2:] and len(well["cuda True"][1]) == 6
+    np.testing.assert_allclose(well["cuda True"][1], well["reference True"][1], rtol=1e-12)
+    np.testing.assert_allclose(well["cuda False"][2], well["reference False"][2], rtol=1e-12)
+    ends = [found[2] for found in badly.values()]
+    assert len(ends) == 4 and all(end == ends[0] and len(end) == 3 for end in ends), ends
 
 
 def test_graphs(results):

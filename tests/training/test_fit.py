@@ -53,14 +53,14 @@ class Seen(fn.Callback):
 
     def on_train_begin(self):
         self.batches = []
-        step_on = self.model._step_on
+        queue_step = self.model._queue_step
 
         def noting(x, y, w):
             self.batches.append(x[:, 0].astype(int).tolist())
             assert np.array_equal(y[:, 0], 2 * x[:, 0]) and (w is None or np.array_equal(w, x[:, 0] + 1))
-            return step_on(x, y, w)
+            return queue_step(x, y, w)
 
-        self.model._step_on = noting
+        self.model._queue_step = noting
 
 
 def visited(shuffle, weighted=False, seed=0, epochs=2):
