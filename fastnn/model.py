@@ -348,8 +348,6 @@ class Sequential:
         backend = self.backend
         given = [a for a in arrays if a is not None]
         out = [backend.empty(t.shape, t.dtype) for t in program.outputs]
-        if backend.device:
-            given = [backend.to_device(a) for a in given]
         program.compile().run((*given, *out))
         return tuple(out)
 

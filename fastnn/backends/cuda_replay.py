@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.backends.cuda_batches import Batches
 from fastnn.backends.host import lay_out
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ class CudaReplay:
     """A program as stretches of prepared launches on the backend's stream.
 
     Inputs and outputs are copied into and out of arrays of the program's own, so that every launch has the same
-    arguments in every replay; what slots change is read from the device. Only a call whose kernel takes such numbers
-    otherwise is prepared anew each time, between two stretches.
+    arguments in every replay; inputs may lie in main memory. What slots change is read from the device. Only a call
+    whose kernel takes such numbers otherwise is prepared anew each time, between two stretches.
     """
 
     def __init__(self, backend: CudaBackend, program: Program) -> None:
@@ -113,6 +114,8 @@ class CudaReplay:
         ends = program.inputs + program.outputs
         self.inputs = [backend.empty(t.shape, t.dtype) for t in program.inputs]
         self.outputs = [backend.empty(t.shape, t.dtype) for t in program.outputs]
+        #: Where batches in main memory are copied to; made at the first one.
+        self.batches: Batches | None = None
         flat = lay_out(program, backend)
         flat |= {t.buffer: own.reshape(t.size) for t, own in zip(ends, self.inputs + self.outputs, strict=True)}
         needs = (backend.workspace_size(c.op, c.arguments, c.dims, c.current_params()) for c in program.calls)
@@ -169,13 +172,24 @@ class CudaReplay:
     def run(self, arrays: tuple[Any, ...]) -> None:
         given = [self.backend.accept(a) for a in arrays]
         with self.backend.lock:
-            for own, array in zip(self.inputs, given[: len(self.inputs)], strict=True):
-                self.backend.copy(array, own)
+            self._take(given[: len(self.inputs)])
             self._renew()
             for step in self.steps:
                 step()
             for own, array in zip(self.outputs, given[len(self.inputs) :], strict=True):
                 self.backend.copy(own, array)
+
+    def _take(self, given: list[Any]) -> None:
+        """Queue copies of the inputs, which lie on the device, or all in main memory."""
+        in_main_memory = any(isinstance(a, np.ndarray) for a in given)
+        if in_main_memory:
+            if self.batches is None:
+                self.batches = Batches(self.backend, self.inputs)
+            given = self.batches.bring(given)
+        for own, array in zip(self.inputs, given, strict=True):
+            self.backend.copy(array, own)
+        if in_main_memory:
+            self.batches.release()
 
 
 class Place:

@@ -17,6 +17,7 @@ from unittest import mock
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 
 import cases
@@ -110,9 +111,10 @@ def fitted(rate: float = 0.1) -> dict[str, list]:
             events: list[str] = []
             for name in ("_queue_step", "_read"):
                 method = getattr(model, name)
-                setattr(model, name, lambda *a, m=method, n=name: events.append(n) or m(*a))
+                setattr(model, name, lambda *a, m=method, n=name, to=events: to.append(n) or m(*a))
             seen: list[float] = []
-            watchers = [fn.callbacks.LambdaCallback(on_batch_end=lambda n, logs: seen.append(logs["loss"]))] * watched
+            noting = fn.callbacks.LambdaCallback(on_batch_end=lambda n, logs, to=seen: to.append(logs["loss"]))
+            watchers = [noting] * watched
             try:
                 ended = model.fit(x, targets, epochs=2, batch_size=3, verbose=0, callbacks=watchers).history["loss"]
             except fn.NonFiniteLoss as error:

@@ -193,8 +193,8 @@ else:
 
 __all__ = [
     "SIMULATED", "WARP", "absent", "address", "allocate", "capability", "cos", "cuda", "device_array", "elapsed", "exp",
-    "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log", "log1p", "move", "new_stream", "pow",
-    "sin", "sqrt", "tanh", "to_host", "without_frees",
+    "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log", "log1p", "move", "new_event",
+    "new_stream", "pinned", "pow", "sin", "sqrt", "tanh", "to_host", "without_frees",
 ]  # fmt: skip
 
 
@@ -206,6 +206,23 @@ def is_available() -> bool:
 def new_stream() -> Any:
     """A queue of launches and copies, executed in order."""
     return numba_cuda.stream()
+
+
+def new_event() -> Any:
+    """A moment in a stream, once it is recorded there."""
+    return numba_cuda.event()
+
+
+def pinned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Page-locked main memory, which a device reads while the host goes on; ordinary memory where there is no more.
+
+    From ordinary memory the same copies are made, but the host waits for them.
+    """
+    try:
+        return numba_cuda.pinned_array(shape, dtype)
+    except (CudaAPIError, MemoryError) as error:
+        warnings.warn(f"cuda: batches are copied from ordinary memory: {error}", stacklevel=2)
+        return np.empty(shape, dtype)
 
 
 def handle(stream: Any) -> int:
