@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from fastnn.table import TABLE
 
-from .common import BACKENDS, OPS, THREADS, arguments, require, use_threads
+from .common import BACKENDS, OPS, arguments, require, use_threads
 
 
 class Ops:
-    """One call of a kernel on prepared arrays, float32."""
+    """One call of a kernel on prepared arrays, float32, by one thread. What more of them gain, whole steps show."""
 
-    params = (OPS, BACKENDS, THREADS)
-    param_names = ("op", "backend", "threads")
+    params = (OPS, BACKENDS)
+    param_names = ("op", "backend")
     timeout = 120
 
-    def setup(self, op: str, backend: str, threads: int) -> None:
-        if threads > 1 and backend in ("cuda", "reference"):
-            raise NotImplementedError("threads are the compiled CPU backends' own")
+    def setup(self, op: str, backend: str) -> None:
         require(backend)
-        use_threads(threads)
+        use_threads(1)
         from fastnn import backends
 
         self.backend = backends.load(backend)
         self.op = TABLE[op]
         arrays, self.dims, self.parameters = arguments(self.op)
         self.arrays = [self.backend.to_device(a) for a in arrays]
-        self.time_op(op, backend, threads)
+        self.time_op(op, backend)
 
-    def time_op(self, op: str, backend: str, threads: int) -> None:
+    def time_op(self, op: str, backend: str) -> None:
         self.backend.run(self.op, self.arrays, self.dims, self.parameters)
         if self.backend.device:
             self.backend.synchronize()
