@@ -85,7 +85,9 @@ def test_interoperation(results):
     """Arrays of other libraries on the device are taken as they are; those in the wrong place are told where to go."""
     found = results["interoperation"]
     wanted = [[[0, 2, 3], [4, 0, 6]], [[14, 4], [4, 77]]]
-    assert found.pop("Foreign") == wanted and found.pop("Exchanged") == wanted
+    assert found.pop("Foreign") == wanted
+    if importlib.util.find_spec("cuda") is not None:
+        assert found.pop("Exchanged") == wanted
     assert found.pop("strided") == "cuda: array: expected a C-contiguous array, got strides (4, 12)"
     assert "fastnn.to_device" in found.pop("host") and "fastnn.to_host" in found.pop("device")
     assert len(found) == 4
