@@ -155,7 +155,7 @@ def interoperation() -> dict:
     x = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, 6.0]], np.float32)
     found = {}
     # DLPack goes through a package that numba-cuda needs, and Numba's own simulator does not.
-    for kind in (Foreign, *([Exchanged] if find_spec("cuda") else [])):
+    for kind in (Foreign, *([Exchanged] if find_spec("numba_cuda") else [])):
         with mock.patch.object(shim, "handle", lambda stream: -1):
             out = np.zeros_like(x)
             fn.ops.relu(kind(x), out=kind(out))

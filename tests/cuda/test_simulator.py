@@ -86,7 +86,7 @@ def test_interoperation(results):
     found = results["interoperation"]
     wanted = [[[0, 2, 3], [4, 0, 6]], [[14, 4], [4, 77]]]
     assert found.pop("Foreign") == wanted
-    if importlib.util.find_spec("cuda") is not None:
+    if importlib.util.find_spec("numba_cuda") is not None:
         assert found.pop("Exchanged") == wanted
     assert found.pop("strided") == "cuda: array: expected a C-contiguous array, got strides (4, 12)"
     assert "fastnn.to_device" in found.pop("host") and "fastnn.to_host" in found.pop("device")
