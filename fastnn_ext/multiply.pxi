@@ -285,7 +285,7 @@ cdef void multiply(
     """This part of C. Which way is taken depends on sizes and strides alone."""
     cdef Product p = given[0]
     if p.n == 1:
-        # C' = B' A': a vector is its own transpose, and one row is what there are tiles for.
+        # C' = B' A': a vector is its own transpose, and a single row is a case of its own.
         p.m, p.n = 1, given.m
         p.a, p.b = given.b, given.a
         p.b_row, p.b_col = given.a_col, given.a_row

@@ -49,11 +49,16 @@ class Array:
         stream.queue(lambda: np.copyto(self.data, host))
 
 
-def arrivals(steps):
-    """What programs find on the device that are given one batch after the other, from arrays that are used again."""
+def made(*like):
+    """A backend and its batches of such arrays."""
     shim = SimpleNamespace(pinned=np.empty, new_event=Event, new_stream=Stream)
     backend = SimpleNamespace(shim=shim, stream=Stream(), empty=Array)
-    batches = Batches(backend, [Array((4, 2), np.float32), Array((4,), np.int64)])
+    return backend, Batches(backend, like)
+
+
+def arrivals(steps):
+    """What programs find on the device that are given one batch after the other, from arrays that are used again."""
+    backend, batches = made(Array((4, 2), np.float32), Array((4,), np.int64))
     x, y, found = np.empty((4, 2), np.float32), np.empty(4, np.int64), []
     for step in range(steps):
         x[...], y[...] = step, -step
@@ -76,9 +81,7 @@ def test_without_events_batches_are_mixed_up(monkeypatch):
 
 
 def test_a_batch_does_not_wait_for_the_one_before():
-    shim = SimpleNamespace(pinned=np.empty, new_event=Event, new_stream=Stream)
-    backend = SimpleNamespace(shim=shim, stream=Stream(), empty=Array)
-    batches = Batches(backend, [Array((2,), np.float32)])
+    backend, batches = made(Array((2,), np.float32))
     for _ in range(2):
         batches.bring([np.ones(2, np.float32)])
         backend.stream.queue(lambda: None)
