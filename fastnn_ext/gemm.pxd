@@ -13,6 +13,8 @@ cdef extern from "gemm.h" nogil:
     const Py_ssize_t VECTOR_BYTES "FASTNN_VECTOR_BYTES"
     const Py_ssize_t TILE_ROWS "FASTNN_TILE_ROWS"
     const Py_ssize_t SWEEP_COLS "FASTNN_SWEEP_COLS"
+    const Py_ssize_t DEPTH "FASTNN_DEPTH"
+    const Py_ssize_t PANEL_BYTES "FASTNN_PANEL_BYTES"
     void fastnn_tiles_f32(
         Py_ssize_t rows, Py_ssize_t vectors, Py_ssize_t tiles, Py_ssize_t a_step, Py_ssize_t depth,
         const float *a, Py_ssize_t a_row, Py_ssize_t a_col, const float *b, Py_ssize_t b_row,
@@ -39,11 +41,6 @@ cdef extern from "gemm.h" nogil:
     ) noexcept
 
 cdef enum:
-    # A panel of B is 25 KiB in AVX2: it stays in the first-level cache while the rows of A pass by. A tile begins and
-    # ends once per stretch, which takes as long as 5 to 15 of its columns, and reads C again: 400 is 3% faster than 256
-    # from 1,024 on, and cuts 784 in two.
-    DEPTH = 400
-    PANEL_BYTES = DEPTH * 128
     # A block of A stays in the second-level cache while the panels of B pass by, half of which it fills where that
     # has 512 KiB.
     BLOCK_BYTES = 256 * 1024

@@ -147,7 +147,7 @@ cdef inline Py_ssize_t block_tiles(Py_ssize_t depth, Py_ssize_t itemsize) noexce
 
 cdef inline Py_ssize_t space_bytes(Py_ssize_t m, Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
     """Workspace of a thread: a block of A, and behind it a panel of B, or a slice if there can be several blocks."""
-    cdef Py_ssize_t all_panels = ((n * itemsize + 127) // 128 + 1) * PANEL_BYTES
+    cdef Py_ssize_t all_panels = (n * itemsize // (2 * VECTOR_BYTES) + 1) * PANEL_BYTES
     return BLOCK_BYTES + (min(SLICE_BYTES, all_panels) if tiles_of(m) > block_tiles(DEPTH, itemsize) else PANEL_BYTES)
 
 
