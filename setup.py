@@ -50,8 +50,9 @@ if X86:
 # No -ffast-math: NaN, infinities and subnormals keep their meaning. Contraction to FMA, if-conversion across
 # comparisons (no trapping) and calls without errno are what vectorising the formulas needs. Two of gcc's passes
 # are off: one turns copies of 64 elements into memcpy through the stack, one clamps into jumps (tanh: 27% slower).
+# Debugging symbols, which many Pythons ask for, are stripped anyway and take a third of the time.
 COMPILE = [
-    "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-strict-aliasing", "-fvisibility=hidden",
+    "-g0", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-strict-aliasing", "-fvisibility=hidden",
     "-fno-tree-loop-distribute-patterns", "-fno-thread-jumps",
     "-Wno-unused-function", "-Wno-unknown-pragmas", "-Wno-psabi",
 ]  # fmt: skip
