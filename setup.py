@@ -52,8 +52,8 @@ if X86:
 # are off: one turns copies of 64 elements into memcpy through the stack, one clamps into jumps (tanh: 27% slower).
 # Debugging symbols, which many Pythons ask for, are stripped anyway and take a third of the time.
 COMPILE = [
-    "-g0", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-strict-aliasing", "-fvisibility=hidden",
-    "-fno-tree-loop-distribute-patterns", "-fno-thread-jumps",
+    "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-strict-aliasing",
+    "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns", "-fno-thread-jumps",
     "-Wno-unused-function", "-Wno-unknown-pragmas", "-Wno-psabi",
 ]  # fmt: skip
 # Every cdef inline function is inlined, whatever its size: constant arguments then choose a specialised loop.
