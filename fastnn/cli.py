@@ -14,7 +14,9 @@ from fastnn.table import ACTIVATIONS, DTYPES
 
 BACKENDS = ("cython", "numba", "cuda", "reference")
 OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "lion", "nadam", "radam", "rmsprop", "sgd")
-BENCH_GROUPS = ("matmul", "dense", "activations", "softmax", "optimizers", "training", "inference", "fit")
+BENCH_GROUPS = (
+    "matmul", "dense", "activations", "softmax", "optimizers", "training", "inference", "fit", "scaling",
+)  # fmt: skip
 PEERS = ("numpy", "torch", "jax", "sklearn", "onnxruntime", "cupy")
 #: Exit status after Ctrl-C: 128 + SIGINT, as shells have it.
 INTERRUPTED = 130

@@ -6,6 +6,8 @@ and the share of the machine's own limits that they reach, are what ``fastnn ben
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastnn.cli import BENCH_GROUPS, PEERS
 
 from .common import CPU_BACKENDS, THREADS, require, use_threads
@@ -23,10 +25,11 @@ class Ratio:
         require(backend)
         use_threads(threads)
         from fastnn.bench import cases, peers
+        from fastnn.bench.peers.ours import OneThread
 
         # Of the products' four transposes the plain one.
         self.cases = [case for case in cases.GROUPS[group]() if case.kind != "matmul" or case.label.endswith(" nn")]
-        self.peers = []
+        self.peers: list[Any] = [OneThread(backend)]
         for name in PEERS:
             try:
                 self.peers += peers.load(name, threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -188,6 +188,20 @@ def inference() -> Iterator[Case]:
         yield Case("inference", "-".join(map(str, sizes)), "float32", make, 2 * _products(sizes), 0, "fma", 1e-4)
 
 
+def scaling() -> Iterator[Case]:
+    """What more threads gain: one product, larger steps, and predictions of separate networks at the same time."""
+    products = (case for case in matmul(((1024, 1024, 1024),)) if case.label.endswith("nn") and case.dtype == "float32")
+    for case in (*products, *training(NETWORKS[1:])):
+        yield replace(case, kind=f"scaled_{case.kind}")
+    sizes, rows = SMALL[-1], 4096
+
+    def make() -> tuple[Any, ...]:
+        return _weights(sizes), _normal(rows, sizes[0])
+
+    label, flops = f"{'-'.join(map(str, sizes))}, {rows} rows each", 2.0 * rows * _products(sizes)
+    yield Case("scaled_predict", label, "float32", make, flops)
+
+
 def fit(images: str | None = None, labels: str | None = None) -> Iterator[Case]:
     """A whole training of 12 epochs, on the digits inside or an IDX file's first 8,000 rows."""
     data = load_idx(images, labels) if images else load_digits()
@@ -210,4 +224,5 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
     "training": training,
     "inference": inference,
     "fit": fit,
+    "scaling": scaling,
 }

@@ -12,7 +12,7 @@ from typing import Any
 from fastnn import backends
 from fastnn.bench import device, peers, report
 from fastnn.bench.cases import GROUPS, fit
-from fastnn.bench.peers.ours import Fastnn
+from fastnn.bench.peers.ours import Fastnn, OneThread
 from fastnn.bench.timing import copy_rate, fma_peak, update_rate
 from fastnn.checks import DataError
 from fastnn.config import config_report, print_aligned
@@ -31,6 +31,8 @@ def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
     competitors = _peers(args.against, count, machine, on_device)
     if args.chart and not competitors:
         raise DataError("--chart draws ratios: it needs --against and one of those libraries")
+    if not on_device:
+        competitors.append(OneThread(names[0]))
     groups = device.GROUPS if on_device else GROUPS
     cases = [
         case

@@ -324,6 +324,8 @@ def test_bench(tmp_path):
     assert all(r["seconds"] > 0 and r["ratio"] is None and r["share"] > 0 for r in written["results"])
     lines = fastnn("bench", "matmul", "--only", "x32 nn float32", "--against", "numpy", *given).stdout.splitlines()
     assert re.search(r"matmul float32 on cython: geometric mean \d+\.\d\d of \d cases, \d lost", lines[-1])
+    lines = fastnn("bench", "scaling", "--only", "batch 64", *given).stdout.splitlines()
+    assert sum("scaled_" in line and "cython in one thread" in line for line in lines) == 1
 
 
 def test_bench_without_what_a_chart_needs(tmp_path):

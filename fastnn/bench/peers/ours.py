@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import fastnn as fn
 from fastnn import backends, ops
-from fastnn.table import ACTIVATIONS, SAVED
+from fastnn.table import SAVED
 
 Thunk = Callable[[], Any]
 
@@ -130,7 +132,45 @@ class Fastnn:
 
         return run
 
+    def scaled_matmul(self, a: np.ndarray, b: np.ndarray) -> Thunk:
+        return self.matmul(a, b)
 
-def activations() -> tuple[str, ...]:
-    """Activations worth timing: all but the copy."""
-    return ACTIVATIONS[1:]
+    def scaled_training_step(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> Thunk:
+        return self.training_step(weights, x, y)
+
+    def predictions(self, weights: Sequence[np.ndarray], x: np.ndarray) -> list[Thunk]:
+        """Of as many networks as there are threads, each by one thread."""
+        return [_alone(partial(self._model(weights).predict, x)) for _ in range(fn.get_num_threads())]
+
+    def scaled_predict(self, weights: Sequence[np.ndarray], x: np.ndarray) -> Thunk:
+        """Predictions at the same time."""
+        predictions = self.predictions(weights, x)
+        pool = ThreadPoolExecutor(len(predictions))
+        return lambda: list(pool.map(lambda predict: predict(), predictions))
+
+
+class OneThread:
+    """A backend of fastnn in one thread, however many there are: beside it `cases.scaling` shows what more gain."""
+
+    def __init__(self, backend: str) -> None:
+        self.name = f"{backend} in one thread"
+        self._fastnn = Fastnn(backend)
+
+    def scaled_matmul(self, *data: Any) -> Thunk:
+        return _alone(self._fastnn.matmul(*data))
+
+    def scaled_training_step(self, *data: Any) -> Thunk:
+        return _alone(self._fastnn.training_step(*data))
+
+    def scaled_predict(self, *data: Any) -> Thunk:
+        """One prediction after the other."""
+        predictions = self._fastnn.predictions(*data)
+        return lambda: [predict() for predict in predictions]
+
+
+def _alone(thunk: Thunk) -> Thunk:
+    def run() -> Any:
+        with fn.threads(1):
+            return thunk()
+
+    return run
