@@ -43,7 +43,10 @@ if X86:
 AMX_FAMILIES = ("matmul",)
 AMX = ["-mamx-tile", "-mamx-bf16"]
 #: What products include besides simd.h.
-PRODUCT_HEADERS = ("fastnn_ext/gemm.h", "fastnn_ext/tile.h", "fastnn_ext/amx.h", "fastnn_ext/amx_tiles.h")
+PRODUCT_HEADERS = (
+    "fastnn_ext/gemm.h", "fastnn_ext/tile.h", "fastnn_ext/transpose.h", "fastnn_ext/amx.h",
+    "fastnn_ext/amx_tiles.h",
+)  # fmt: skip
 if X86:
     INSTRUCTION_SETS["amx"] = INSTRUCTION_SETS["avx512"] + AMX
 

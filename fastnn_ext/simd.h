@@ -27,11 +27,6 @@
 /* Unaligned and free to alias, so that any address of a float or double may be loaded through them. */
 typedef float fastnn_vf32 __attribute__((vector_size(FASTNN_VECTOR_BYTES), aligned(4), may_alias));
 typedef double fastnn_vf64 __attribute__((vector_size(FASTNN_VECTOR_BYTES), aligned(8), may_alias));
-/* Four floats and two doubles: what the transposition of 4 x 4 elements works with in every instruction set. */
-typedef float fastnn_quad __attribute__((vector_size(16), aligned(4), may_alias));
-typedef double fastnn_pair __attribute__((vector_size(16), aligned(8), may_alias));
-typedef int fastnn_quad_places __attribute__((vector_size(16)));
-typedef long long fastnn_pair_places __attribute__((vector_size(16)));
 
 /* All lanes equal to x. x - 0 is x for every x, -0 and NaN included, so that compilers emit a plain broadcast. */
 FASTNN_INLINE fastnn_vf32 fastnn_splat_f32(float x) {
@@ -39,35 +34,6 @@ FASTNN_INLINE fastnn_vf32 fastnn_splat_f32(float x) {
 }
 FASTNN_INLINE fastnn_vf64 fastnn_splat_f64(double x) {
     return x - (fastnn_vf64){0};
-}
-
-/* Elements of a and b by their places in both; gcc has clang's builtin from version 12 on. */
-#ifdef __clang__
-#define FASTNN_SHUFFLE(kind, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define FASTNN_SHUFFLE(kind, a, b, ...) __builtin_shuffle(a, b, (fastnn_##kind##_places){__VA_ARGS__})
-#endif
-
-/* y[j][i] = x[i][j] of 4 x 4 elements, rows x_row and y_row elements apart. Written with the elements' numbers instead
-   of shuffles, the loads become 16 scalar ones. */
-FASTNN_INLINE void fastnn_transpose4_f32(const float *x, long long x_row, float *y, long long y_row) {
-    fastnn_quad a = *(const fastnn_quad *)x, b = *(const fastnn_quad *)(x + x_row);
-    fastnn_quad c = *(const fastnn_quad *)(x + 2 * x_row), d = *(const fastnn_quad *)(x + 3 * x_row);
-    fastnn_quad ab0 = FASTNN_SHUFFLE(quad, a, b, 0, 4, 1, 5), ab2 = FASTNN_SHUFFLE(quad, a, b, 2, 6, 3, 7);
-    fastnn_quad cd0 = FASTNN_SHUFFLE(quad, c, d, 0, 4, 1, 5), cd2 = FASTNN_SHUFFLE(quad, c, d, 2, 6, 3, 7);
-    *(fastnn_quad *)y = FASTNN_SHUFFLE(quad, ab0, cd0, 0, 1, 4, 5);
-    *(fastnn_quad *)(y + y_row) = FASTNN_SHUFFLE(quad, ab0, cd0, 2, 3, 6, 7);
-    *(fastnn_quad *)(y + 2 * y_row) = FASTNN_SHUFFLE(quad, ab2, cd2, 0, 1, 4, 5);
-    *(fastnn_quad *)(y + 3 * y_row) = FASTNN_SHUFFLE(quad, ab2, cd2, 2, 3, 6, 7);
-}
-FASTNN_INLINE void fastnn_transpose4_f64(const double *x, long long x_row, double *y, long long y_row) {
-    for (int i = 0; i < 4; i += 2)
-        for (int j = 0; j < 4; j += 2) {
-            fastnn_pair a = *(const fastnn_pair *)(x + i * x_row + j);
-            fastnn_pair b = *(const fastnn_pair *)(x + (i + 1) * x_row + j);
-            *(fastnn_pair *)(y + j * y_row + i) = FASTNN_SHUFFLE(pair, a, b, 0, 2);
-            *(fastnn_pair *)(y + (j + 1) * y_row + i) = FASTNN_SHUFFLE(pair, a, b, 1, 3);
-        }
 }
 
 /* Copies whole vectors to an address aligned to a vector, around the caches where the processor can. */
