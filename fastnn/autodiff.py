@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import checks, ops
 from fastnn.program import Buffer, Call, Custom, Program, Tensor
 from fastnn.rules import RULES, Gradients, zeros
+from fastnn.table import HALVES
 
 
 def gradients(loss: Tensor, wrt: Sequence[Tensor], seed: Tensor | None = None) -> list[Tensor | None]:
@@ -106,7 +107,8 @@ def _array(value: Any) -> np.ndarray:
     if checks.is_device_array(value):
         return value
     array = np.asarray(value)
-    return array if array.dtype.kind == "f" else checks.host_array("grad", "argument", array, np.dtype(np.float64))
+    floating = array.dtype.kind == "f" or array.dtype.name in HALVES
+    return array if floating else checks.host_array("grad", "argument", array, np.dtype(np.float64))
 
 
 def _record(

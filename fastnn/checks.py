@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastnn.table import DTYPES, Argument, Op
+from fastnn.table import DTYPES, HALVES, Argument, Op
 from fastnn_ext.arrays import known_pairs as known_pairs
 from fastnn_ext.arrays import ready, within
 
@@ -61,8 +61,11 @@ def is_device_array(value: object) -> bool:
     return hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == DLPACK_CUDA
 
 
-def floating_dtype(op: str, values: Sequence[Any], names: Sequence[str]) -> np.dtype:
-    """The one floating dtype of a call: that of its arrays; Python numbers and lists follow, alone they are float64."""
+def floating_dtype(op: str, values: Sequence[Any], names: Sequence[str], halves: bool = False) -> np.dtype:
+    """The one floating dtype of a call: that of its arrays; Python numbers and lists follow, alone they are float64.
+
+    With `halves` it may be one of two bytes.
+    """
     found: np.dtype | None = None
     for value, name in zip(values, names, strict=True):
         dtype = getattr(value, "dtype", None)
@@ -73,7 +76,7 @@ def floating_dtype(op: str, values: Sequence[Any], names: Sequence[str]) -> np.d
                 dtype = np.dtype(dtype).newbyteorder("=")
             except TypeError:  # one of another library's, such as torch.float32
                 fail(DtypeError, op, name, "an array of NumPy's", type(value))
-        if dtype not in FLOATING:
+        if dtype not in FLOATING and not (halves and dtype.name in HALVES):
             fail(DtypeError, op, name, "float32 or float64", dtype)
         if found is None:
             found = dtype
@@ -88,7 +91,8 @@ def host_array(op: str, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
         return value
     array = np.asarray(value)
     allowed = "biu" if dtype.kind == "i" else "biuf"
-    if array.dtype.kind not in allowed or (dtype.kind == "i" and array.dtype.kind == "f"):
+    known = array.dtype.kind in allowed or array.dtype.newbyteorder("=") == dtype
+    if not known or (dtype.kind == "i" and array.dtype.kind == "f"):
         fail(DtypeError, op, name, "integers" if dtype.kind == "i" else f"{dtype} numbers", array.dtype)
     shape = array.shape
     return np.require(array, dtype, ("C", "A")).reshape(shape)

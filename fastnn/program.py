@@ -306,6 +306,7 @@ class Program:
             op.name,
             [t for a, t in zip(op.inputs, inputs, strict=True) if t is not None and not a.integer],
             [a.name for a, t in zip(op.inputs, inputs, strict=True) if t is not None and not a.integer],
+            halves=True,
         )
         if not self.backend.supports(op.name, dtype.name):
             raise checks.UnsupportedOp(op.name, self.backend.name, dtype.name)

@@ -44,6 +44,8 @@ PRECISIONS = ("float32", "bf16x3", "bf16", "tf32")
 #: Largest number of dimensions of an array in a strided copy.
 MAX_RANK = 8
 DTYPES = ("float32", "float64")
+#: Dtypes that some ops have besides: two bytes in memory, computed in float32, rounded once. NumPy's, and ml_dtypes'.
+HALVES = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Allowed error in units of the dtype's epsilon.
+    """Allowed error in units of the dtype's epsilon; of HALVES in float32's, beside half a unit in the last place.
 
     ``per="element"`` measures it relative to each expected element, ``"array"`` relative to the largest
     expected element of the array (sums cancel, so single elements of a sum carry no relative bound).
@@ -89,6 +91,8 @@ class Op:
     differentiable: bool = True
     #: How many times a team of threads meets: a kernel is called once per phase, with a barrier between.
     phases: int = 1
+    #: Dtypes of its floating arrays. A backend may lack those beside DTYPES.
+    dtypes: tuple[str, ...] = DTYPES
 
     @cached_property
     def _sides(self) -> tuple[tuple[Argument, ...], tuple[Argument, ...]]:
@@ -214,12 +218,13 @@ def _rows() -> list[Op]:
         Op(
             "matmul", "matmul", "a(m,k)~transpose_a, b(k,n)~transpose_b -> y(m,n)",
             {"transpose_a": False, "transpose_b": False, "accumulate": False, "precision": "float32"},
-            _SUM, flops="2*m*n*k", phases=2,
+            _SUM, flops="2*m*n*k", phases=2, dtypes=DTYPES + HALVES,
         ),
         Op("bias_add", "matmul", "x(b,o), bias(o) -> y(b,o)", tolerance=_EXACT, flops="b*o"),
         Op(
             "dense", "matmul", "x(b,i), w(i,o), bias(o)? -> y(b,o), pre(b,o)?",
-            {"activation": "linear", "alpha": 0.0, "precision": "float32"}, _SUM, flops="2*b*i*o", phases=2,
+            {"activation": "linear", "alpha": 0.0, "precision": "float32"},
+            _SUM, flops="2*b*i*o", phases=2, dtypes=DTYPES + HALVES,
         ),
         Op(
             "dense_backward", "matmul",

@@ -7,6 +7,7 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 
+import ml_dtypes  # noqa: F401  (tells NumPy of bfloat16)
 import numpy as np
 import pytest
 
@@ -22,7 +23,7 @@ from ferry import Ferry  # noqa: E402
 import fastnn  # noqa: E402
 from fastnn import backends  # noqa: E402
 from fastnn.backends.compiled import CompiledBackend  # noqa: E402
-from fastnn.table import DTYPES, TABLE  # noqa: E402
+from fastnn.table import DTYPES, HALVES, TABLE  # noqa: E402
 
 # New processes must import the package that is tested here, not an unbuilt one in the folder where pytest was started.
 os.environ["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(fastnn.__file__)))
@@ -57,10 +58,24 @@ def backend_params(config):
 def pytest_generate_tests(metafunc):
     """Run a test with an argument `op`, `dtype` or `backend` once for each, unless the test says otherwise itself."""
     own = " ".join(str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
-    for name in ("op", "dtype", "backend"):  # the backend varies fastest
-        if name in metafunc.fixturenames and name not in own.replace(",", " ").split():
-            values = {"op": TABLE, "dtype": DTYPES}.get(name) or backend_params(metafunc.config)
-            metafunc.parametrize(name, values)
+    own = own.replace(",", " ").split()
+    wanted = [name for name in ("op", "dtype", "backend") if name in metafunc.fixturenames and name not in own]
+    if "op" in wanted and "dtype" in wanted:
+        metafunc.parametrize("op, dtype", [(name, dtype) for name, op in TABLE.items() for dtype in op.dtypes])
+        wanted = wanted[2:]
+    for name in wanted:  # the backend varies fastest
+        metafunc.parametrize(name, {"op": TABLE, "dtype": DTYPES}.get(name) or backend_params(metafunc.config))
+
+
+@pytest.fixture(autouse=True)
+def supported(request):
+    """Report what a backend lacks, in the tests of what it has."""
+    chosen = getattr(getattr(request.node, "callspec", None), "params", {})
+    if request.path.parent.name != "conformance" or not {"op", "dtype", "backend"} <= chosen.keys():
+        return
+    op, dtype, backend = (chosen[name] for name in ("op", "dtype", "backend"))
+    if dtype in HALVES and not backends.load(backend).supports(op, dtype):
+        pytest.skip(f"backend {backend!r} has no {op} for {dtype}")
 
 
 @pytest.fixture(autouse=True)

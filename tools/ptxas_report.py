@@ -30,7 +30,8 @@ from numba.cuda import dispatcher
 
 from fastnn.backends import numba_cuda
 from fastnn.kernels.numba_cuda import shim, sizes
-from fastnn.table import ACTIVATIONS, DTYPES, PRECISIONS, TABLE, Argument, Op
+from fastnn.kernels.numba_cuda.formats import FORMATS
+from fastnn.table import ACTIVATIONS, PRECISIONS, TABLE, Argument, Op
 
 #: Compute capabilities that every kernel must compile for.
 CAPABILITIES = ((7, 5), (8, 0), (9, 0))
@@ -77,7 +78,8 @@ def calls(op: Op, dtype: str) -> Iterator[tuple[list[np.ndarray], dict, dict]]:
     sides, precisions = [sizes.ROWS + 1], [op.params.get("precision")]
     if op.family == "matmul":
         # Tiles of all sizes, each just enough of them for a large device.
-        sides += [tile * ceil(sizes.WAVE**0.5) for tile, _ in sizes.TILES[np.dtype(dtype).itemsize]]
+        computed = np.dtype(FORMATS[dtype].computed)
+        sides += [tile * ceil(sizes.WAVE**0.5) for tile, _ in sizes.TILES[computed.itemsize]]
         if "precision" in op.params:
             precisions = list(PRECISIONS)
     for side, precision in product(sides, precisions):
@@ -94,12 +96,15 @@ def calls(op: Op, dtype: str) -> Iterator[tuple[list[np.ndarray], dict, dict]]:
 
 def array(argument: Argument, dims: dict[str, int], dtype: str) -> np.ndarray:
     """Memory that is never touched."""
+    if dtype == "bfloat16":
+        import ml_dtypes  # noqa: F401  (tells NumPy of it)
     return np.empty([dims[d] for d in argument.dims], np.int64 if argument.integer else dtype)
 
 
 def entry(key: tuple) -> str:
-    """A kernel's name, with the type that it was compiled for."""
-    return f"{key[0].__qualname__.split('.')[0]} {key[1][0].dtype}"
+    """A kernel's name, with the types of the first arrays that it was compiled for."""
+    types = dict.fromkeys(str(t.dtype) for t in key[1][:3] if isinstance(t, numba.types.Array))
+    return f"{key[0].__qualname__.split('.')[0]} {' '.join(types)}"
 
 
 @dataclass(frozen=True)
@@ -146,13 +151,13 @@ def assemble(ptx: str, capability: tuple[int, int]) -> Usage:
     )  # fmt: skip
 
 
-def report(names: list[str], dtypes: tuple[str, ...], capability: tuple[int, int], show: Callable[[str], None]) -> None:
+def report(names: list[str], dtype: str | None, capability: tuple[int, int], show: Callable[[str], None]) -> None:
     """Show a line for each kernel."""
     show(f"{'kernel':<40}{'registers':>10}{'shared':>10}{'stack':>10}{'spilled':>10}")
     seen = set()
     for name in names:
-        for dtype in dtypes:
-            for key, ptx in compiled(name, dtype, capability).items():
+        for kind in (dtype,) if dtype else TABLE[name].dtypes:
+            for key, ptx in compiled(name, kind, capability).items():
                 if key not in seen:
                     seen.add(key)
                     use = assemble(ptx, capability)
@@ -163,9 +168,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ops", nargs="*", metavar="OP", help="only these ops' kernels")
     parser.add_argument("--capability", default="9.0")
-    parser.add_argument("--dtype", choices=DTYPES)
+    parser.add_argument("--dtype", choices=tuple(FORMATS))
     args = parser.parse_args()
     if ptxas_version() is None:
         parser.error("there is no ptxas; the CUDA toolkit has it, and `pip install nvidia-cuda-nvcc` provides it")
     major, minor = map(int, args.capability.split("."))
-    report(args.ops or list(TABLE), (args.dtype,) if args.dtype else DTYPES, (major, minor), print)
+    report(args.ops or list(TABLE), args.dtype, (major, minor), print)

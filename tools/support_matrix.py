@@ -9,8 +9,10 @@ import re
 from pathlib import Path
 
 from fastnn.backends import MODULES
-from fastnn.table import SAVED, TABLE
+from fastnn.table import DTYPES, SAVED, TABLE
 
+#: Backends that have an op for all dtypes of its row; the others for DTYPES alone.
+ALL_DTYPES = ("cuda", "reference")
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "support.md"
 
@@ -34,8 +36,9 @@ def page() -> str:
     lines = [
         "# Ops and backends",
         "",
-        "Made from the table by `python tools/support_matrix.py`. Every kernel exists for float32 and float64.",
-        "Tolerances are in units of the dtype's epsilon, relative to each element or to the array's largest one.",
+        "Made from the table by `python tools/support_matrix.py`. Every kernel exists for float32 and float64; what",
+        "else a backend has is named. Tolerances are in units of the dtype's epsilon, relative to each element or to",
+        "the array's largest one; of float16 and bfloat16 in float32's, beside half a unit in the last place.",
         "",
         f"| op | signature | tolerance | gradient | {' | '.join(MODULES)} |",
         f"|---|---|---|---|{'---|' * len(MODULES)}",
@@ -44,7 +47,10 @@ def page() -> str:
         gradient = "rule" if op.differentiable else ""
         if name in SAVED:
             gradient = f"from {SAVED[name]}"
-        marks = " | ".join("yes" if name in have[backend] else "no" for backend in MODULES)
+        more = ", ".join(("yes", *(dtype for dtype in op.dtypes if dtype not in DTYPES)))
+        marks = " | ".join(
+            "no" if name not in have[backend] else more if backend in ALL_DTYPES else "yes" for backend in MODULES
+        )
         tolerance = f"{op.tolerance.ulp:g} per {op.tolerance.per}"
         lines.append(f"| `{name}` | `{op.signature.strip()}` | {tolerance} | {gradient} | {marks} |")
     return "\n".join(lines) + "\n"

@@ -43,7 +43,7 @@ class Batches:
             pinned[...] = host
         slot.used.wait(self.stream)
         for pinned, array in zip(slot.pinned, slot.arrays, strict=True):
-            array.copy_to_device(pinned, stream=self.stream)
+            self.backend.shim.copy(pinned, array, self.stream)
         slot.copied.record(self.stream)
         slot.copied.wait(self.backend.stream)
         return slot.arrays

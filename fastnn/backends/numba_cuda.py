@@ -20,7 +20,7 @@ from fastnn import checks
 from fastnn.backends.cuda_driver import device_count
 from fastnn.backends.cuda_replay import CudaReplay
 from fastnn.backends.host import floating
-from fastnn.table import DTYPES, Op
+from fastnn.table import TABLE, Op
 
 if TYPE_CHECKING:
     from fastnn.program import Program
@@ -86,7 +86,7 @@ class CudaBackend:
         self.workspace = self.empty((1,), np.float64)
 
     def supports(self, op: str, dtype: str) -> bool:
-        return op in self.kernels and dtype in DTYPES
+        return op in self.kernels and dtype in TABLE[op].dtypes
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """An uninitialised device array; a MemoryError says how much memory is free."""
@@ -102,11 +102,11 @@ class CudaBackend:
 
     def assign(self, array: Any, host: np.ndarray) -> None:
         if host.size:  # numba-cuda compares strides, which without elements mean nothing
-            array.copy_to_device(np.ascontiguousarray(host).reshape(host.shape), stream=self.stream)
+            self.shim.copy(np.ascontiguousarray(host).reshape(host.shape), array, self.stream)
 
     def copy(self, source: Any, target: Any) -> None:
         """Queue a copy between two arrays of the device."""
-        target.copy_to_device(source, stream=self.stream)
+        self.shim.copy(source, target, self.stream)
 
     def synchronize(self) -> None:
         """Wait until everything queued is done."""

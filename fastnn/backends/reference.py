@@ -1,7 +1,8 @@
 """The reference backend: every op in plain NumPy, written to be read. Slow, complete, obviously right.
 
 Kernels take the arrays of the op's signature (inputs, then outputs) and its parameters by keyword, and write
-into the outputs or the updated inputs. They compute in the dtype of the arrays, except that sums are float64.
+into the outputs or the updated inputs. They compute in the dtype of the arrays, except that sums are float64. On arrays
+of two bytes an element they compute in float64, and the results are rounded once.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.backends.host import HostBackend, lay_out
+from fastnn.backends.host import HostBackend, floating, lay_out
 from fastnn.backends.split_products import PRODUCTS, fits, split_product
-from fastnn.table import DTYPES, Op
+from fastnn.table import HALVES, TABLE, Op
 
 if TYPE_CHECKING:
     from fastnn.program import Program
@@ -794,11 +795,19 @@ class ReferenceBackend(HostBackend):
     name = "reference"
 
     def supports(self, op: str, dtype: str) -> bool:
-        return op in KERNELS and dtype in DTYPES
+        return op in KERNELS and dtype in TABLE[op].dtypes
 
     def run(self, op: Op, arrays: Sequence[Any], dims: dict[str, int], params: dict[str, Any]) -> None:
         with np.errstate(all="ignore"):
-            KERNELS[op.name](*arrays, **params)
+            if floating(op, arrays).name not in HALVES:
+                KERNELS[op.name](*arrays, **params)
+                return
+            wide = [None if array is None else array.astype(np.float64) for array in arrays]
+            KERNELS[op.name](*wide, **params)
+            first = len(op.inputs)
+            for output, result in zip(arrays[first:], wide[first:], strict=True):
+                if output is not None:
+                    output[...] = result
 
     def compile(self, program: Program) -> ReferenceReplay:
         return ReferenceReplay(self, program)

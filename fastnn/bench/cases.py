@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.datasets import load_digits, load_idx
-from fastnn.table import ACTIVATIONS
+from fastnn.table import ACTIVATIONS, HALVES
 
 #: Sizes (m, k, n) of matrix products.
 PRODUCTS = (
@@ -98,8 +98,13 @@ def dense(layers: Sequence[tuple[int, int, int]] = DENSE) -> Iterator[Case]:
 
 
 def lowered(products: Sequence[tuple[int, int, int]]) -> Iterator[Case]:
-    """Products and layers with gelu of float32 arrays under the policies that have cores of their own on devices."""
-    for precision, rtol in (("tf32", 1e-2), ("bf16", 5e-2)):
+    """Products and layers with gelu by the cores that devices have for them.
+
+    Of float32 arrays under the policies for less precision, and of arrays of two bytes an element.
+    """
+    for precision, rtol in (("tf32", 1e-2), ("bf16", 5e-2), ("bfloat16", 5e-2), ("float16", 1e-2)):
+        dtype = precision if precision in HALVES else "float32"
+        itemsize = 2 if precision in HALVES else 4
         for m, k, n in products:
 
             def make(m: int = m, k: int = k, n: int = n, precision: str = precision) -> tuple[Any, ...]:
@@ -108,9 +113,9 @@ def lowered(products: Sequence[tuple[int, int, int]]) -> Iterator[Case]:
             def make_dense(make: Callable[[], tuple[Any, ...]] = make, n: int = n) -> tuple[Any, ...]:
                 return *make(), _normal(n), "gelu"
 
-            label, flops, moved = f"{m}x{k}x{n} {precision}", 2.0 * m * k * n, 4 * (m * k + k * n + m * n)
-            yield Case("lowered_matmul", label, "float32", make, flops, moved, "fma", rtol)
-            yield Case("lowered_dense", f"{label} gelu", "float32", make_dense, flops, moved, "fma", rtol)
+            label, flops, moved = f"{m}x{k}x{n} {precision}", 2.0 * m * k * n, itemsize * (m * k + k * n + m * n)
+            yield Case("lowered_matmul", label, dtype, make, flops, moved, "fma", rtol)
+            yield Case("lowered_dense", f"{label} gelu", dtype, make_dense, flops, moved, "fma", rtol)
 
 
 def activations(elements: Sequence[int] = ELEMENTS) -> Iterator[Case]:

@@ -74,7 +74,7 @@ def apply(name: str, *inputs: Any, out: Any = None, want: tuple[str, ...] = (), 
 def _record(op: Op, inputs: tuple, params: dict, want: tuple[str, ...], like: Tensor) -> tuple[Tensor | None, ...]:
     """Record a call; arrays beside tensors become constants of the program."""
     program = like.program
-    floats = [x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype.kind == "f"]
+    floats = [x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype.kind != "i"]
     arguments: list[Tensor | None] = []
     for argument, value in zip(op.inputs, inputs, strict=True):
         if isinstance(value, Tensor):
@@ -104,8 +104,8 @@ def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], b
         inputs, out = tuple(map(chosen.accept, inputs)), _accepted(chosen, out)
     params = {k: v.value if isinstance(v, Slot) else v for k, v in params.items()}
     floats = [i for i, a in enumerate(op.inputs) if inputs[i] is not None and not a.integer]
-    dtype = checks.floating_dtype(op.name, [inputs[i] for i in floats], [op.inputs[i].name for i in floats])
-    if not chosen.supports(op.name, checks.FLOATING[dtype]):
+    dtype = checks.floating_dtype(op.name, [inputs[i] for i in floats], [op.inputs[i].name for i in floats], True)
+    if not chosen.supports(op.name, checks.FLOATING.get(dtype) or dtype.name):
         raise checks.UnsupportedOp(op.name, chosen.name, dtype.name)
     arrays: list[Any] = []
     for argument, value in zip(op.inputs, inputs, strict=True):

@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
 
+import ml_dtypes
 import numpy as np
 from cases import Case, cases, shape_of
 from formulas import FORMULAS, exact
 
 from fastnn.backends import reference
-from fastnn.table import TABLE, Op, Tolerance
+from fastnn.table import HALVES, TABLE, Op, Tolerance
 
 #: Parameters that kernels use in the arrays' dtype: rounded before they are compared.
 ROUNDED = ("alpha", "scale", "shift", "stddev")
@@ -22,8 +23,8 @@ REFERENCE_SLACK = 256
 #: The same for normalisation on the other backends: float32 is computed in float64, for float64 nothing wider is there,
 #: and the differences from a mean ten times as large as the spread lose a digit, as a sum of both signs does.
 NORMALIZATION_SLACK = 8
-#: The next wider type.
-WIDER = {"float32": np.dtype(np.float64), "float64": np.dtype(np.longdouble)}
+#: The next wider type; two of numbers of two bytes, which are computed in float32.
+WIDER = dict.fromkeys((*HALVES, "float32"), np.dtype(np.float64)) | {"float64": np.dtype(np.longdouble)}
 
 
 class _WideNumPy:
@@ -50,8 +51,9 @@ _WIDE = _wide_reference()
 def expected(case: Case, dtype: str) -> dict[str, np.ndarray]:
     """What an op writes, by argument: the reference in the next wider type, or the formula in arbitrary precision."""
     op, wide = case.op, WIDER[dtype]
-    params = {k: float(np.dtype(dtype).type(v)) if k in ROUNDED else v for k, v in case.params.items()}
-    inputs = [x.astype(wide) if x is not None and x.dtype.kind == "f" else x for x in case.inputs]
+    own = np.float64 if dtype == "float64" else np.float32
+    params = {k: float(own(v)) if k in ROUNDED else v for k, v in case.params.items()}
+    inputs = [x.astype(wide) if x is not None and x.dtype.kind != "i" else x for x in case.inputs]
     outputs = []
     for argument in op.outputs:
         there = not argument.optional or argument.name in case.want
@@ -59,7 +61,7 @@ def expected(case: Case, dtype: str) -> dict[str, np.ndarray]:
         outputs.append(np.zeros(shape, np.int64 if argument.integer else wide) if there else None)
     if case.start is not None:
         outputs[0][...] = case.start
-    module = reference if dtype == "float32" else _WIDE
+    module = _WIDE if dtype == "float64" else reference
     with np.errstate(all="ignore"):
         module.KERNELS[op.name](*inputs, *outputs, **params)
         if dtype == "float64" and op.name in FORMULAS:
@@ -95,7 +97,7 @@ def magnitude(case: Case) -> float:
     sums: list[np.ndarray] = [x for x in case.inputs if x is not None] if case.op.updates else []
     if case.op.name == "dense":
         with np.errstate(all="ignore"):
-            sums.append(case.inputs[0] @ case.inputs[1])
+            sums.append(case.inputs[0].astype(np.float64) @ case.inputs[1].astype(np.float64))
     if case.op.name == "dense_backward":
         dy, _, w, saved = case.inputs
         dz = dy.copy()
@@ -110,14 +112,31 @@ def magnitude(case: Case) -> float:
 def errors(got: np.ndarray, want: np.ndarray, per: str, floor: float = 0.0) -> np.ndarray:
     """Errors in units of the dtype's epsilon, as the table counts them; subnormal ones in units of the smallest.
 
-    An error per array is relative to its largest expected element, or to `floor` where that is larger.
+    An error per array is relative to its largest expected element, or to `floor` where that is larger. What is rounded
+    once to two bytes may be half a unit in the last place further away.
     """
-    info = np.finfo(got.dtype)
+    halves = got.dtype.name in HALVES
+    info = np.finfo(np.float32 if halves else got.dtype)
     size = np.abs(want)
+    off = np.abs(got.astype(want.dtype) - want)
+    if halves:
+        off = np.maximum(off - half_units(got.dtype, want), 0)
     if per == "array":
         size = size.max(initial=floor)
     unit = np.maximum(size * want.dtype.type(info.eps), want.dtype.type(info.smallest_subnormal))
-    return np.abs(got - want) / unit
+    return off / unit
+
+
+def finfo(dtype: np.dtype | str) -> np.finfo:
+    """Properties of a floating dtype, of bfloat16 too, which NumPy does not know."""
+    return (ml_dtypes if np.dtype(dtype).name == "bfloat16" else np).finfo(dtype)
+
+
+def half_units(dtype: np.dtype, want: np.ndarray) -> np.ndarray:
+    """Half the distance between two numbers of a dtype around those wanted."""
+    info = finfo(dtype)
+    exponent = np.frexp(want)[1] - 1
+    return np.ldexp(0.5, np.maximum(exponent, info.minexp) - info.nmant)
 
 
 def assert_close(label: object, got: np.ndarray, want: np.ndarray, allowed: Tolerance, floor: float = 0.0) -> None:

@@ -35,7 +35,7 @@ class Watched:
         size = int(np.prod(shape))
         block = np.full((size + 2 * GUARD) * dtype.itemsize, SENTINEL, np.uint8).view(dtype)
         inner = block[GUARD : GUARD + size]
-        inner[...] = (np.nan if dtype.kind == "f" else np.iinfo(dtype).min) if value is None else value.ravel()
+        inner[...] = (np.iinfo(dtype).min if dtype.kind == "i" else np.nan) if value is None else value.ravel()
         self.backend, self.block, self.shape, self.size = backend, backend.to_device(block), shape, size
         self.array = self.block[GUARD : GUARD + size].reshape(shape)
 

@@ -1,8 +1,13 @@
-"""What `simulate.py` tries of products by the tensor cores: kernels for each tile, with the instructions emulated."""
+"""What `simulate.py` tries of products by the tensor cores: kernels for each tile, with the instructions emulated.
+
+Of float32 arrays under a policy for less precision, and of arrays of two bytes an element.
+"""
 
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, product
+from unittest import mock
 
 import numpy as np
 from cases import Case, make
@@ -13,15 +18,18 @@ from test_specials import injected
 import fastnn as fn
 from fastnn.backends import Backend
 from fastnn.backends.split_products import PRODUCTS, split
-from fastnn.kernels.numba_cuda.matmul import plan
-from fastnn.table import PRECISIONS, TABLE, Tolerance
+from fastnn.kernels.numba_cuda import shim
+from fastnn.kernels.numba_cuda.matmul import multiplied, plan
+from fastnn.table import HALVES, PRECISIONS, TABLE, Tolerance
 
 LESS = PRECISIONS[1:]
-#: m, n and k for which all policies and transpositions are tried: split along k or not, with rows that begin at
-#: multiples of 16 bytes or not.
-SMALL = ((5, 7, 50), (33, 7, 3), (8, 12, 36), (3, 4, 0))
+#: m, n and k for which all ways and transpositions are tried: split along k or not, with rows that begin at multiples
+#: of 16 bytes or not.
+SMALL = ((5, 7, 50), (33, 7, 3), (8, 16, 40), (3, 4, 0))
 #: Larger tiles take the simulator long.
-LARGE = {(40, 36, 20): LESS, (66, 35, 5): ("bf16",), (129, 65, 5): ("bf16x3",)}
+LARGE = {(40, 36, 20): (*LESS, *HALVES), (66, 35, 5): ("bf16", "float16"), (129, 65, 5): ("bf16x3", "bfloat16")}
+#: What comes of these sizes: tiles, and whether the product is split.
+ALL = {*product((32, 64), (False, True)), (128, False)}
 #: Error of a product of rounded numbers, in epsilon of the largest element, and of one of numbers not rounded.
 SUMMED = TABLE["matmul"].tolerance
 LOOSE = Tolerance(2.0**16, "array")
@@ -39,26 +47,29 @@ def rounded(x: np.ndarray, precision: str, operand: int, axis: int) -> np.ndarra
 
 def wanted(case: Case) -> dict[str, np.ndarray]:
     """What a product of the rounded operands is."""
-    precision = case.params["precision"]
+    precision, dtype = case.params["precision"], case.inputs[0].dtype.name
+    if dtype in HALVES:
+        return expected(case, dtype)
     a, b = case.inputs[:2]
     a = rounded(a, precision, 0, 0 if case.params.get("transpose_a") else 1)
     b = rounded(b, precision, 1, 1 if case.params.get("transpose_b") else 0)
     return expected(replace(case, inputs=(a, b, *case.inputs[2:])), "float32")
 
 
-def products(backend: Backend) -> None:
-    """Every policy, tile, transposition and epilogue."""
+def products(backend: Backend, ways: Sequence[str]) -> set[tuple[int, bool]]:
+    """Every policy or dtype, transposition and epilogue; returns the tiles, and whether products were split."""
     seen = set()
-    large = [(size, precision) for size, tried in LARGE.items() for precision in tried]
-    for i, ((m, n, k), precision) in enumerate([*product(SMALL, LESS), *large]):
-        (tile, _), _, length = plan(m, n, k, 4, precision)
+    large = [(size, way) for size, tried in LARGE.items() for way in tried if way in ways]
+    for i, ((m, n, k), way) in enumerate([*product(SMALL, ways), *large]):
+        dtype, precision = (way, "float32") if way in HALVES else ("float32", way)
+        (tile, _), _, length = plan(m, n, k, 4, multiplied(dtype, precision))
         seen.add((tile, length < k))
         flags = list(product((False, True), repeat=2))
         for ta, tb in flags if (m, n, k) in SMALL else flags[i % 4 :][:1]:
             accumulate = ta and (m, n, k) in SMALL
             params = {"transpose_a": ta, "transpose_b": tb, "accumulate": accumulate, "precision": precision}
-            case = make(TABLE["matmul"], {"m": m, "n": n, "k": k}, params, frozenset(), "float32")
-            found = run(backend, case, "float32")["y"]
+            case = make(TABLE["matmul"], {"m": m, "n": n, "k": k}, params, frozenset(), dtype)
+            found = run(backend, case, dtype)["y"]
             assert_close(case, found, wanted(case)["y"], SUMMED, magnitude(case))
             if not accumulate and (m, n, k) in SMALL:
                 # Into an array of its own, whose rows may begin at multiples of 16 bytes.
@@ -68,10 +79,10 @@ def products(backend: Backend) -> None:
         if (m, n, k) not in SMALL:
             continue
         params = {"activation": "gelu", "alpha": 0.0, "precision": precision}
-        case = make(TABLE["dense"], {"b": m, "i": k, "o": n}, params, frozenset({"b", "bias", "pre"}), "float32")
-        for name, got in run(backend, case, "float32").items():
+        case = make(TABLE["dense"], {"b": m, "i": k, "o": n}, params, frozenset({"b", "bias", "pre"}), dtype)
+        for name, got in run(backend, case, dtype).items():
             assert_close(f"{case}: {name}", got, wanted(case)[name], TABLE["dense"].tolerance, magnitude(case))
-    assert seen == set(product((32, 64), (False, True))) | {(128, False)}, seen
+    return seen
 
 
 def gradients() -> None:
@@ -113,9 +124,33 @@ def specials(backend: Backend) -> None:
 def policies(backend: Backend) -> str:
     """What is wrong with products under the policies for less precision, or ""."""
     try:
-        products(backend)
+        assert products(backend, LESS) == ALL
         gradients()
         specials(backend)
+    except Exception:
+        return traceback.format_exc()
+    return ""
+
+
+def overflows() -> None:
+    """Sums beyond float16's largest number are infinite, and terms beyond it are not."""
+    for way, limit in (("float16", 65504.0), ("bfloat16", 3.0e38)):
+        large = np.full((2, 8), limit, way)
+        b = np.zeros((8, 8), way)
+        b[:2, 0], b[:2, 1], b[:2, 2], b[0, 3] = 1, -1, (1, -1), 1
+        found = fn.to_host(fn.ops.matmul(fn.to_device(large), fn.to_device(b))).astype(np.float32)
+        row = [np.inf, -np.inf, 0, large[0, 0].astype(np.float32), 0, 0, 0, 0]
+        np.testing.assert_array_equal(found, [row, row], err_msg=way)
+
+
+def halves(backend: Backend) -> str:
+    """What is wrong with products of numbers of two bytes, with and without their instructions, or ""."""
+    try:
+        for capability in ((9, 0), (7, 5)):
+            with mock.patch.object(shim, "capability", lambda capability=capability: capability):
+                seen = products(backend, HALVES)
+                assert seen == ALL or capability < (8, 0)
+                overflows()
     except Exception:
         return traceback.format_exc()
     return ""

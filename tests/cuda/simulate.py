@@ -16,7 +16,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import ml_dtypes  # noqa: F401  (tells NumPy of bfloat16)
 import numpy as np
+
+try:
+    import torch
+except ImportError:
+    torch = None
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
@@ -24,14 +30,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 import cases
 from cases import Case
 from expected import assert_close, expected, magnitude, tolerance
-from policies import policies
+from policies import halves, policies
 from running import run
 from test_specials import combined, elementwise, injected
 
 import fastnn as fn
 from fastnn import backends
 from fastnn.kernels.numba_cuda import shim
-from fastnn.table import DTYPES, TABLE
+from fastnn.table import DTYPES, HALVES, TABLE
 
 #: Calls of the driver that may fail when a graph is made, and none.
 BROKEN = ("", "cuStreamBeginCapture", "cuStreamEndCapture", "cuGraphInstantiate")
@@ -46,7 +52,9 @@ def chosen(name: str, dtype: str) -> Iterator[Case]:
     for case in cases.cases(name, dtype):
         by_size.setdefault(tuple(case.dims[d] for d in op.dims if d != "one"), []).append(case)
     for i, (size, group) in enumerate(by_size.items()):
-        step = 1 if size in FULL or name == "copy" else -(-len(group) // SOME)
+        # Activations follow the sums, which are float32 of numbers of two bytes too.
+        whole = (size in FULL and dtype not in HALVES) or name == "copy"
+        step = 1 if whole else -(-len(group) // SOME)
         yield from group[i % step :: step]
     if name == "copy":
         return
@@ -150,6 +158,14 @@ class Exchanged(Foreign):
         return self.array.__dlpack__()
 
 
+class ForeignHalf(Exchanged):
+    """PyTorch's tensor of bfloat16: its CUDA array interface says that a number has two bytes, DLPack says which."""
+
+    def __init__(self, tensor) -> None:
+        super().__init__(tensor)
+        self.__cuda_array_interface__ = tensor.view(torch.int16).numpy().__array_interface__ | {"typestr": "<V2"}
+
+
 def interoperation() -> dict:
     """What comes of arrays of other libraries, of arrays in the wrong place, and of labels that are no classes."""
     x = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, 6.0]], np.float32)
@@ -161,6 +177,11 @@ def interoperation() -> dict:
             fn.ops.relu(kind(x), out=kind(out))
             y = fn.ops.matmul(kind(x), kind(np.ascontiguousarray(x.T)))
             found[kind.__name__] = [out.tolist(), fn.to_host(y).tolist()]
+    if torch is not None and find_spec("numba_cuda"):
+        with mock.patch.object(shim, "handle", lambda stream: -1):
+            a, out = torch.tensor(x).bfloat16(), torch.zeros((2, 2), dtype=torch.bfloat16)
+            y = fn.ops.matmul(ForeignHalf(a), ForeignHalf(a), transpose_b=True, out=ForeignHalf(out))
+            found["ForeignHalf"] = [out.tolist(), str(fn.to_host(y).dtype)]
     calls = {
         "strided": lambda: fn.ops.matmul(Foreign(x), Foreign(x.T)),
         "host": lambda: fn.ops.relu(x, backend="cuda"),
@@ -287,9 +308,10 @@ if __name__ == "__main__":
     # The simulator polls its threads at barriers, and keeps the interpreter from them for this long each time.
     sys.setswitchinterval(1e-4)
     names = sys.argv[2:] or TABLE
-    results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in DTYPES}
+    results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in TABLE[name].dtypes}
     results |= {"training": training(), "exhausted": exhausted(), "interoperation": interoperation()}
     results |= {"aligned": aligned(), "policies": policies(backends.load("cuda"))}
+    results["halves"] = halves(backends.load("cuda"))
     results["fitted"] = {"well": fitted(), "badly": fitted(1e200)}
     results["graphs"] = {broken: captured(broken) for broken in BROKEN}
     Path(sys.argv[1]).write_text(json.dumps(results), encoding="utf-8")

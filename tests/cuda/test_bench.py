@@ -24,7 +24,7 @@ def test_torch(group):
     pytest.importorskip("torch")
     from fastnn.bench.peers.torch_cuda_peer import TorchCuda
 
-    competitors = [Fastnn("cython"), TorchCuda("cpu")]
+    competitors = [Fastnn("reference" if group == "tensor_cores" else "cython"), TorchCuda("cpu")]
     for case in device.GROUPS[group].func(SMALL[group]):
         data = case.make()
         compare(case, {c.name: getattr(c, case.kind)(*data)() for c in competitors})
@@ -38,6 +38,8 @@ def test_cupy(monkeypatch):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((5, 7)), rng.standard_normal((3, 7)).T
     np.testing.assert_allclose(peer.matmul(a, b)(), a @ b)
+    np.testing.assert_allclose(peer.lowered_matmul("float16", a, b)(), a @ b, rtol=1e-2, atol=1e-2)
+    assert peer.lowered_matmul("tf32", a, b) is None
     np.testing.assert_array_equal(peer.activation("relu", a)(), np.maximum(a, 0))
     assert peer.activation("mish", a) is None
 

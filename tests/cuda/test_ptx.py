@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn.table import TABLE
+from fastnn.table import HALVES, TABLE
 
 if importlib.util.find_spec("numba_cuda") is None:
     pytest.skip('PTX needs numba-cuda; `pip install "fastnn[cuda13]"` provides it', allow_module_level=True)
@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 from ptxas_report import CAPABILITIES, assemble, calls, compiled, entry, ptxas_version
 
 from fastnn.backends import numba_cuda
-from fastnn.kernels.numba_cuda import graphs, sizes, tensor_cores, tiles
+from fastnn.kernels.numba_cuda import graphs, sizes
 
 #: Ops whose kernels may compute in float64 for float32 arrays: sums, losses, and what libdevice does for huge angles.
 WIDE = {"power", "sin", "cos", "clip_by_norm", "argmax", "count_equal", "dense_backward", "penalty", "max_norm"}
@@ -73,9 +73,11 @@ def test_assembles(op, dtype, capability):
 
 @with_ptxas
 @by_capability
-@pytest.mark.parametrize("product", [name for name, op in TABLE.items() if op.family == "matmul"])
-def test_products_spill_nothing(product, dtype, capability):
-    for key, ptx in compiled(product, dtype, capability).items():
+@pytest.mark.parametrize(
+    "product, kind", [(name, kind) for name, op in TABLE.items() if op.family == "matmul" for kind in op.dtypes]
+)
+def test_products_spill_nothing(product, kind, capability):
+    for key, ptx in compiled(product, kind, capability).items():
         assert assemble(ptx, capability).spilled == 0, key
 
 
@@ -87,31 +89,51 @@ def test_float32_stays_float32(op):
 
 
 @by_capability
-def test_products(dtype, capability):
+@pytest.mark.parametrize("kind", TABLE["matmul"].dtypes)
+def test_products(kind, capability):
     """There is a kernel for each size of tile; its sums live in registers, and it reads and writes 16 bytes at once."""
-    found = {entry(key): ptx for key, ptx in compiled("matmul", dtype, capability).items() if key[0] is not COMBINE}
-    itemsize = int(dtype[-2:]) // 8
-    cores = dtype == "float32" and capability >= tensor_cores.FIRST
-    assert len(found) == len(sizes.TILES[itemsize]) + (len(MMA) * len(sizes.TENSOR_TILES) if cores else 0)
-    vector = {4: "v4.f32", 8: "v2.f64"}[itemsize]
+    ptx_of = {entry(key): ptx for key, ptx in compiled("matmul", kind, capability).items()}
+    found = {name: ptx for name, ptx in ptx_of.items() if name.startswith("product_")}
+    ways = {name.split()[0].split("_", 2)[2] for name in found}
+    assert ways == WAYS[kind][capability >= (8, 0)]
+    for way in ways:
+        tiles = {name.split("_")[1] for name in found if name.split()[0].endswith(f"_{way}")}
+        assert len(tiles) == len(sizes.TILES[8 if kind == "float64" else 4]), way
     for name, ptx in found.items():
         assert ".local" not in ptx, name
-        policy = name.split()[0].rpartition("_")[2]
-        words = "v4.u32" if policy in MMA else vector
-        for access in (f"ld.global.{vector}", f"st.shared.{words}", f"ld.shared.{words}", f"st.global.{vector}"):
+        way, types = name.split()[0].split("_", 2)[2], name.split()[1:]
+        read, written = VECTORS[types[0]], VECTORS[types[-1]]
+        words = "v4.u32" if way in MMA else read
+        for access in (f"ld.global.{read}", f"st.shared.{words}", f"ld.shared.{words}", f"st.global.{written}"):
             assert access in ptx, (name, access)
-        counts = {instruction: ptx.count(instruction) for instruction in MMA.values()}
-        for instruction, count in counts.items():
-            assert (count > 0) == (instruction == MMA.get(policy)), (name, instruction)
+        for instruction in set(MMA.values()):
+            assert (instruction in ptx) == (instruction == MMA.get(way)), (name, instruction)
 
 
-COMBINE = tiles.combine.py_func
-#: The instruction that multiplies under each policy.
+#: What is multiplied for each dtype, below compute capability 8.0 and from there on.
+WAYS = {
+    "float32": ({"float32"}, {"float32", "tf32", "bf16", "bf16x3"}), "float64": ({"float32"}, {"float32"}),
+    "float16": ({"float16_k8"}, {"float16"}), "bfloat16": ({"float32"}, {"bfloat16"}),
+}  # fmt: skip
+#: 16 bytes of an array of each type.
+VECTORS = {"float32": "v4.f32", "float64": "v2.f64", "uint16": "v4.u32"}
+#: The instruction that multiplies each.
 MMA = {
     "tf32": "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32",
     "bf16": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
     "bf16x3": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+    "bfloat16": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+    "float16": "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32",
+    "float16_k8": "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32",
 }
+
+
+@pytest.mark.parametrize("kind", HALVES)
+@by_capability
+def test_halves_are_read_as_they_are(kind, capability):
+    """Products widen numbers of two bytes before they multiply them only where no instruction takes them."""
+    names = {entry(key).split("_")[0] for key in compiled("dense", kind, capability)}
+    assert ("widening" in names) == (kind == "bfloat16" and capability < (8, 0))
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "uint64"])

@@ -81,6 +81,11 @@ def test_products_by_tensor_cores(results):
     assert not results["policies"], results["policies"]
 
 
+def test_products_of_halves(results):
+    """float16 and bfloat16 by the tensor cores, by the instructions of 7.5, and widened where there are none."""
+    assert not results["halves"], results["halves"]
+
+
 def test_interoperation(results):
     """Arrays of other libraries on the device are taken as they are; those in the wrong place are told where to go."""
     found = results["interoperation"]
@@ -88,6 +93,8 @@ def test_interoperation(results):
     assert found.pop("Foreign") == wanted
     if importlib.util.find_spec("numba_cuda") is not None:
         assert found.pop("Exchanged") == wanted
+        if importlib.util.find_spec("torch") is not None:
+            assert found.pop("ForeignHalf") == [wanted[1], "bfloat16"]
     assert found.pop("strided") == "cuda: array: expected a C-contiguous array, got strides (4, 12)"
     assert "fastnn.to_device" in found.pop("host") and "fastnn.to_host" in found.pop("device")
     assert len(found) == 4

@@ -12,7 +12,9 @@ from odd_arrays import FakeDeviceArray
 import fastnn as fn
 from fastnn import backends, checks
 from fastnn.backends import reference
+from fastnn.ops.dispatch import apply
 from fastnn.program import Program
+from fastnn.table import HALVES, TABLE
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +180,45 @@ def test_unsupported_op(monkeypatch):
     assert isinstance(caught.value, NotImplementedError)
     with pytest.raises(fn.UnsupportedOp, match=r"^exp: backend 'reference' has no kernel for float64$"):
         fn.trace(fn.exp, np.ones(3), backend="reference")
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_halves(op, dtype, backend):
+    """An op and a backend without numbers of two bytes say so, to arrays and to tensors."""
+    kernels, row = backends.load(backend), TABLE[op]
+    floats = [a for a in row.inputs if not a.integer]
+    if kernels.supports(op, dtype) or not floats:
+        pytest.skip("the backend has it, or its inputs are all integers")
+    dims = dict.fromkeys(row.dims, 1)
+    inputs = [np.ones([dims[d] for d in a.dims], np.int64 if a.integer else dtype) for a in row.inputs]
+    message = rf"^{op}: backend '{backend}' has no kernel for {dtype}$"
+    with pytest.raises(fn.UnsupportedOp, match=message):
+        apply(op, *map(kernels.to_device, inputs), backend=backend)
+    program = Program(backend)
+    tensors = [program.input(a.name, x.shape, x.dtype) for a, x in zip(row.inputs, inputs, strict=True)]
+    with pytest.raises(fn.UnsupportedOp, match=message):
+        apply(op, *tensors)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_recorded_halves(dtype):
+    """A layer of numbers of two bytes is recorded as others are; what else there is is an error, gradients too."""
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((5, 7), (7, 3), (3,)))
+
+    def layer(x):
+        return fn.ops.dense(x, w, b, activation="gelu")
+
+    program = fn.trace(layer, x, backend="reference")
+    want = fn.ops.dense(x, w, b, activation="gelu", backend="reference")
+    (found,) = program(x)
+    assert found.dtype == x.dtype and found.tobytes() == want.tobytes()
+    with pytest.raises(fn.DtypeError, match=f"^dense: w: expected {dtype} like the tensors"):
+        fn.trace(lambda x: fn.ops.dense(x, w.astype(np.float32)), x, backend="reference")
+    with pytest.raises(fn.DtypeError, match=f"^dense: w: expected {dtype} like the arrays before it, got float32$"):
+        fn.ops.dense(x, w.astype(np.float32), backend="reference")
+    with pytest.raises(fn.UnsupportedOp, match=f"no kernel for {dtype}$"):
+        fn.grad(lambda x: fn.sum(layer(x)))(x)
 
 
 def test_empty(backend):

@@ -49,9 +49,14 @@ class Array:
         stream.queue(lambda: np.copyto(self.data, host))
 
 
+def copy(source, target, stream):
+    """Queue a copy."""
+    target.copy_to_device(source, stream)
+
+
 def made(*like):
     """A backend and its batches of such arrays."""
-    shim = SimpleNamespace(pinned=np.empty, new_event=Event, new_stream=Stream)
+    shim = SimpleNamespace(pinned=np.empty, new_event=Event, new_stream=Stream, copy=copy)
     backend = SimpleNamespace(shim=shim, stream=Stream(), empty=Array)
     return backend, Batches(backend, like)
 

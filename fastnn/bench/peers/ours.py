@@ -11,7 +11,7 @@ import numpy as np
 
 import fastnn as fn
 from fastnn import backends, ops
-from fastnn.table import SAVED
+from fastnn.table import HALVES, SAVED
 
 Thunk = Callable[[], Any]
 
@@ -46,7 +46,14 @@ class Fastnn:
         out = self._memory.empty((x.shape[0], w.shape[1]), x.dtype)
         return lambda: ops.dense(x, w, b, activation=activation, out=out, backend=self.backend)
 
-    def _lowered(self, precision: str, thunk: Thunk) -> Thunk:
+    def _lowered(self, precision: str, method: Callable[..., Thunk], arrays: Sequence[np.ndarray], *rest: Any) -> Thunk:
+        """What a method makes of float32 arrays under a policy, or of arrays of two bytes an element."""
+        if precision in HALVES:
+            import ml_dtypes  # noqa: F401  (tells NumPy of bfloat16)
+
+            return method(*(x.astype(precision) for x in arrays), *rest)
+        thunk = method(*arrays, *rest)
+
         def run() -> Any:
             with fn.matmul_precision(precision):
                 return thunk()
@@ -54,11 +61,10 @@ class Fastnn:
         return run
 
     def lowered_matmul(self, precision: str, a: np.ndarray, b: np.ndarray) -> Thunk:
-        """A product of float32 arrays under a policy for less precision."""
-        return self._lowered(precision, self.matmul(a, b))
+        return self._lowered(precision, self.matmul, (a, b))
 
     def lowered_dense(self, precision: str, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str) -> Thunk:
-        return self._lowered(precision, self.dense(x, w, b, activation))
+        return self._lowered(precision, self.dense, (x, w, b), activation)
 
     def dense_backward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, dy: np.ndarray) -> Thunk:
         """Gradients by x, w and b, from what the forward pass saved."""

@@ -1,8 +1,9 @@
 """PyTorch on a CUDA device: as written with its fused optimizer, compiled, and captured in a CUDA graph.
 
 TF32 is off, as it is in fastnn's float32, but where a case lowers the precision: there it is on, or arrays are bfloat16
-from the beginning, which spares PyTorch the rounding that is in fastnn's time. Arrays are on the device; a training
-step copies its batch from pinned memory without waiting, and reads its loss, as `train_step` does.
+or float16 from the beginning; under the policy "bf16" this spares PyTorch the rounding that is in fastnn's time. Arrays
+are on the device; a training step copies its batch from pinned memory without waiting, and reads its loss, as
+`train_step` does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch.nn import functional
 from fastnn.bench.peers.torch_peer import Torch, compiled_stepping, function, stepping
 
 Thunk = Callable[[], Any]
+#: What numbers are in memory where a case lowers the precision, and TF32 is not what it asks for.
+_HALVES = {"bf16": torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class TorchCuda(Torch):
@@ -31,9 +34,9 @@ class TorchCuda(Torch):
         return super()._put(array, dtype=self.dtype, **options)
 
     def _lowered(self, kind: str, precision: str, *data: Any) -> Thunk:
-        """What a method makes of its data, in bfloat16 or with TF32."""
-        if precision == "bf16":
-            return getattr(type(self)(self.device, torch.bfloat16), kind)(*data)
+        """What a method makes of its data, in two bytes an element or with TF32."""
+        if precision in _HALVES:
+            return getattr(type(self)(self.device, _HALVES[precision]), kind)(*data)
         thunk = getattr(self, kind)(*data)
 
         def run() -> Any:

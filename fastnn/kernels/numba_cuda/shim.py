@@ -104,8 +104,7 @@ if SIMULATED:
 
     def move(to: Any, i: int, source: Any, j: int) -> None:
         """Copy 16 bytes."""
-        width = 16 // to.dtype.itemsize
-        to[i : i + width] = source[j : j + width]
+        to[i : i + 16 // to.dtype.itemsize] = source[j : j + 16 // source.dtype.itemsize].view(to.dtype)
 
     def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
         return kernel[blocks, threads, stream]
@@ -125,12 +124,14 @@ else:
         """A device function that becomes part of its callers, so that local arrays can be registers."""
         return cuda.jit(function, device=True, forceinline=True)
 
-    _KINDS = {"f": (types.float32, ir.FloatType()), "r": (types.uint32, ir.IntType(32))}
+    _KINDS = {
+        "f": (types.float32, ir.FloatType()), "r": (types.uint32, ir.IntType(32)), "h": (types.uint16, ir.IntType(16)),
+    }  # fmt: skip
 
     def instruction(text: str, results: str, arguments: str) -> Callable[[Callable], Any]:
         """Decorator that replaces a function, which says what it computes, by one PTX instruction.
 
-        `results` and `arguments` name registers' kinds: f is float32, r is uint32. Several results are a tuple.
+        `results` and `arguments` name registers' kinds: f is float32, r uint32, h uint16. Several results are a tuple.
         """
         kinds, outputs = [_KINDS[r][0] for r in results], [_KINDS[r][1] for r in results]
         single = len(results) == 1
@@ -164,12 +165,13 @@ else:
     def move(typing_context, to, i, source, j):
         """Copy 16 bytes from element j of `source` on to element i of `to` on by one access each.
 
-        Both places must be multiples of 16 bytes, or in registers.
+        Both places must be multiples of 16 bytes, or in registers. Elements may be of several bytes on one side, and of
+        several times as many on the other.
         """
 
         def generate(context, builder, signature, arguments):
-            element = context.get_data_type(to.dtype)
-            vector = ir.VectorType(element, 128 // to.dtype.bitwidth).as_pointer()
+            wider = max(to.dtype, source.dtype, key=lambda dtype: dtype.bitwidth)
+            vector = ir.VectorType(context.get_data_type(wider), 128 // wider.bitwidth).as_pointer()
 
             def place(kind, array, index):
                 data = context.make_array(kind)(context, builder, array).data
@@ -192,9 +194,9 @@ else:
 
 
 __all__ = [
-    "SIMULATED", "WARP", "absent", "address", "allocate", "capability", "cos", "cuda", "device_array", "elapsed", "exp",
-    "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log", "log1p", "move", "new_event",
-    "new_stream", "pinned", "pow", "sin", "sqrt", "tanh", "to_host", "without_frees",
+    "SIMULATED", "WARP", "absent", "address", "allocate", "capability", "copy", "cos", "cuda", "device_array",
+    "elapsed", "exp", "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log", "log1p", "move",
+    "new_event", "new_stream", "pinned", "pow", "sin", "sqrt", "tanh", "to_host", "without_frees",
 ]  # fmt: skip
 
 
@@ -284,7 +286,13 @@ def device_array(array: Any, stream: Any) -> Any:
     """
     if hasattr(array, "copy_to_host"):
         return array
-    return _adopted(array if hasattr(array, "__cuda_array_interface__") else _Exchanged(array, stream))
+    interface = getattr(array, "__cuda_array_interface__", None)
+    # A dtype that NumPy lacks, such as bfloat16, has no name there, only in DLPack.
+    unnamed = interface is not None and interface["typestr"][1] == "V" and hasattr(array, "__dlpack__")
+    if interface is not None and not unnamed:
+        return _adopted(array)
+    exchanged = _Exchanged(array, stream)
+    return _adopted(exchanged).view(exchanged.view.dtype)
 
 
 class _Exchanged:
@@ -309,6 +317,13 @@ def address(array: Any) -> int:
     """Where an array begins."""
     interface = array.__array_interface__ if isinstance(array, np.ndarray) else array.__cuda_array_interface__
     return int(interface["data"][0])
+
+
+def copy(source: Any, target: Any, stream: Any) -> None:
+    """Queue a copy to an array of the device, from there or from main memory."""
+    if source.dtype.name == "bfloat16":  # of which NumPy makes no buffers
+        source, target = source.view(np.uint16), target.view(np.uint16)
+    target.copy_to_device(source, stream=stream)
 
 
 def to_host(array: Any, stream: Any) -> np.ndarray:
