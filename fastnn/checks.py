@@ -150,10 +150,16 @@ def output(op: str, argument: Argument, array: Any, shape: tuple[int, ...], dtyp
             fail(DtypeError, op, name, str(dtype), array.dtype)
         if isinstance(array, np.ndarray):
             writable(op, name, array)
-    if isinstance(array, np.ndarray):
-        for other in inputs:
-            if isinstance(other, np.ndarray) and np.may_share_memory(array, other):
-                fail(LayoutError, op, name, "memory that no input uses", "an array that overlaps an input")
+    shared = np.may_share_memory if isinstance(array, np.ndarray) else _shared_on_device
+    for other in inputs:
+        if other is not None and shared(array, other):
+            fail(LayoutError, op, name, "memory that no input uses", "an array that overlaps an input")
+
+
+def _shared_on_device(array: Any, other: Any) -> bool:
+    """Whether two contiguous arrays overlap."""
+    first, second = (x.__cuda_array_interface__["data"][0] for x in (array, other))
+    return first < second + other.nbytes and second < first + array.nbytes
 
 
 def writable(op: str, name: str, array: np.ndarray) -> None:
@@ -179,8 +185,9 @@ def updated(op: str, argument: Argument, array: Any, dtype: np.dtype) -> None:
 def apart(op: str, arrays: Sequence[Any], names: Sequence[str]) -> None:
     """Check that an array updated in place overlaps none of the others."""
     for i, (array, name) in enumerate(zip(arrays, names, strict=True)):
+        shared = np.may_share_memory if isinstance(array, np.ndarray) else _shared_on_device
         for other in arrays[:i]:
-            if isinstance(array, np.ndarray) and isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+            if shared(array, other):
                 fail(LayoutError, op, name, "memory of its own", "an array that overlaps another argument")
 
 
@@ -195,11 +202,10 @@ def labels(op: str, values: np.ndarray, classes: int) -> None:
 def same_place(op: str, values: Sequence[Any], device: bool, backend: str) -> None:
     """Check that all arrays live where the backend computes; nothing is copied between host and device unasked."""
     for value in values:
-        if isinstance(value, np.ndarray) and device:
-            fail(
-                LayoutError, op, "arrays", f"device arrays for backend {backend!r} (fastnn.to_device)", "a host array"
-            )
-        if is_device_array(value) and not device:
+        if device and value is not None and not is_device_array(value):
+            expected = f"device arrays for backend {backend!r} (fastnn.to_device)"
+            fail(LayoutError, op, "arrays", expected, "a host array" if hasattr(value, "shape") else type(value))
+        if not device and is_device_array(value):
             fail(LayoutError, op, "arrays", f"host arrays for backend {backend!r} (fastnn.to_host)", "a device array")
 
 

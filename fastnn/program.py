@@ -421,10 +421,14 @@ class Program:
         else:
             if len(out) != len(self.outputs):
                 checks.fail(checks.ShapeError, "program", "out", f"{len(self.outputs)} arrays", len(out))
-            for array, tensor in zip(out, self.outputs, strict=True):
+            given = out
+            if self.backend.device:
+                checks.same_place("program", out, True, self.backend.name)
+                given = list(map(self.backend.accept, out))
+            for array, tensor in zip(given, self.outputs, strict=True):
                 argument = TABLE["linear"].outputs[0]
                 checks.output("program", argument, array, tensor.shape, tensor.dtype, ready)
-            checks.apart("program", out, ["out"] * len(out))
+            checks.apart("program", given, ["out"] * len(out))
         self.compile().run(ready + tuple(out))
         return tuple(out)
 
@@ -433,6 +437,8 @@ class Program:
         if not self.backend.device:
             array = checks.host_array("program", name, array, tensor.dtype)
         checks.same_place("program", [array], self.backend.device, self.backend.name)
+        if self.backend.device:
+            array = self.backend.accept(array)
         if tuple(array.shape) != tensor.shape:
             checks.fail(checks.ShapeError, "program", name, f"shape {tensor.shape}", tuple(array.shape))
         return array

@@ -100,6 +100,8 @@ def _constant(op: Op, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
 def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], backend: str | None) -> tuple:
     chosen = backends.select(backend, inputs)
     checks.same_place(op.name, inputs, chosen.device, chosen.name)
+    if out is not None and (chosen.device or not isinstance(out, np.ndarray)):
+        checks.same_place(op.name, out if isinstance(out, tuple) else (out,), chosen.device, chosen.name)
     if chosen.device:
         inputs, out = tuple(map(chosen.accept, inputs)), _accepted(chosen, out)
     params = {k: v.value if isinstance(v, Slot) else v for k, v in params.items()}
@@ -113,6 +115,8 @@ def _run(op: Op, inputs: tuple, params: dict, out: Any, want: tuple[str, ...], b
             checks.updated(op.name, argument, value, dtype)
         elif value is not None and not chosen.device:
             value = checks.host_array(op.name, argument.name, value, np.dtype(np.int64) if argument.integer else dtype)
+        elif value is not None and argument.integer and value.dtype.kind not in "iu":
+            checks.fail(checks.DtypeError, op.name, argument.name, "integers", value.dtype)
         arrays.append(value)
     dims = checks.bind(op, arrays, params)
     if op.updates:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn import backends, checks, registry, schedules
-from fastnn.ops.dispatch import apply
+from fastnn.ops.dispatch import apply, shape_of
 from fastnn.program import Program, Slot, Tensor
 from fastnn.table import Argument
 
@@ -133,36 +133,44 @@ class Optimizer(registry.Configured):
 
         Nothing is changed then.
         """
-        arrays, slopes = tuple(params), tuple(grads)
-        held = self._held
-        if held is None or not checks.known_pairs(arrays, slopes, held.params):
-            slopes = self._checked(arrays, slopes)
-        backend, numbers = backends.select(), self._params()
+        own = arrays = tuple(params)
+        slopes, held = tuple(grads), self._held
+        known = held is not None and checks.known_pairs(arrays, slopes, held.params)
+        backend, numbers = backends.select(None, () if known else arrays[:1]), self._params()
+        if not known:
+            own, slopes = self._checked(arrays, slopes, backend)
         if held is None or (held.backend, held.numbers) != (backend.name, numbers) or any(
             map(is_not, arrays, held.params)
         ):
-            held = self._held = _Held(backend.name, numbers, arrays, self._recorded(arrays, backend))
+            held = self._held = _Held(backend.name, numbers, arrays, self._recorded(own, backend))
         self.advance()
         held.replay.run(slopes)
 
-    def _checked(self, params: tuple[Any, ...], grads: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
-        """The gradients as contiguous arrays, all checked; makes the state arrays at the first step."""
+    def _checked(
+        self, params: tuple[Any, ...], grads: tuple[Any, ...], backend: backends.Backend
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Parameters and gradients as contiguous arrays, all checked; makes the state arrays at the first step."""
         name = type(self).__name__
+        checks.same_place(name, (*params, *grads), backend.device, backend.name)
+        if backend.device:
+            params, grads = (tuple(map(backend.accept, arrays)) for arrays in (params, grads))
         if len(params) != len(grads):
             checks.fail(checks.ShapeError, name, "grads", f"{len(params)} arrays", len(grads))
         slopes = tuple(_checked_pair(name, p, g) for p, g in zip(params, grads, strict=True))
         if self._alone is None:
+            place = backend.to_device if backend.device else np.asarray
             self._alone = [
-                [np.full(p.size, self.initial_state, p.dtype) if kept else None for kept in self.states()]
+                [place(np.full(p.size, self.initial_state, p.dtype)) if kept else None for kept in self.states()]
                 for p in params
             ]
         self._check_known(params)
-        return slopes
+        return params, slopes
 
     def _recorded(self, params: tuple[np.ndarray, ...], backend: backends.Backend) -> backends.Replay:
         """The updates of all arrays as one program, whose inputs are the gradients."""
         assert self._alone is not None
-        checks.same_place(type(self).__name__, params, backend.device, backend.name)
+        moments = [s for kept in self._alone for s in kept]
+        checks.same_place(type(self).__name__, (*params, *moments), backend.device, backend.name)
         program = Program(backend.name)
         for p, kept in zip(params, self._alone, strict=True):
             g = program.input("gradient", (p.size,), p.dtype)
@@ -191,8 +199,8 @@ def _checked_pair(name: str, p: Any, g: Any) -> np.ndarray:
     dtype = checks.floating_dtype(name, [p], ["params"])
     checks.updated(name, _PARAMS, p, dtype)
     checks.floating_dtype(name, [p, g], ["params", "grads"])
-    if np.shape(g) != p.shape:
-        checks.fail(checks.ShapeError, name, "grads", f"shape {p.shape}", np.shape(g))
-    g = checks.host_array(name, "grads", g, dtype)
+    if shape_of(g) != p.shape:
+        checks.fail(checks.ShapeError, name, "grads", f"shape {p.shape}", shape_of(g))
+    g = g.reshape(p.size) if checks.is_device_array(p) else checks.host_array(name, "grads", g, dtype)
     checks.apart(name, [p, g], ["params", "grads"])
     return g

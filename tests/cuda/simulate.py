@@ -186,6 +186,15 @@ def interoperation() -> dict:
         "strided": lambda: fn.ops.matmul(Foreign(x), Foreign(x.T)),
         "host": lambda: fn.ops.relu(x, backend="cuda"),
         "device": lambda: fn.ops.relu(Foreign(x), backend="cython"),
+        "list, out": lambda: fn.ops.relu([1.0], backend="cuda"),
+        "host, out": lambda: fn.ops.relu(fn.to_device(x), out=x.copy()),
+        "device, out": lambda: fn.ops.relu(x, out=fn.to_device(x)),
+        "host, moved": lambda: fn.SGD(0.1).update([fn.to_device(x)], [x]),
+    }
+    there = fn.to_device(np.eye(2))
+    calls |= {
+        "overlap, out": lambda: fn.ops.matmul(there, there, out=there),
+        "overlap, moved": lambda: fn.SGD(0.1).update([there], [there]),
     }
     for name, call in calls.items():
         try:
@@ -193,6 +202,15 @@ def interoperation() -> dict:
             found[name] = "no error"
         except fn.checks.LayoutError as error:
             found[name] = str(error)
+    # An optimizer alone: moments on the device, parameters there whose gradients are other arrays each time.
+    params = {"cython": x.copy(), "cuda": fn.to_device(x)}
+    for name, place in (("cython", np.copy), ("cuda", fn.to_device)):
+        optimizer = fn.Adam(0.1)
+        for step in range(3):
+            optimizer.update([params[name]], [place(x + np.float32(step))])
+        moments = optimizer._alone[0]
+    same = np.allclose(fn.to_host(params["cuda"]), params["cython"], rtol=1e-6)
+    found["moved"] = [same, all(fn.checks.is_device_array(m) for m in moments if m is not None)]
     logits = fn.to_device(x)
     for loss in (fn.ops.sparse_softmax_cross_entropy, fn.ops.sparse_categorical_cross_entropy):
         for wrong in (3, -1):

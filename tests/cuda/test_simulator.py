@@ -96,7 +96,13 @@ def test_interoperation(results):
         if importlib.util.find_spec("torch") is not None:
             assert found.pop("ForeignHalf") == [wanted[1], "bfloat16"]
     assert found.pop("strided") == "cuda: array: expected a C-contiguous array, got strides (4, 12)"
-    assert "fastnn.to_device" in found.pop("host") and "fastnn.to_host" in found.pop("device")
+    for name in ("host", "list, out", "host, out", "host, moved"):
+        assert "fastnn.to_device" in found.pop(name), name
+    for name in ("device", "device, out"):
+        assert "fastnn.to_host" in found.pop(name), name
+    for name in ("overlap, out", "overlap, moved"):
+        assert "an array that overlaps" in found.pop(name), name
+    assert found.pop("moved") == [True, True]
     assert len(found) == 4
     for name, nan in found.items():  # the loss, the gradient of the good row, that of the other
         assert nan == [True, False, False, False, True, True, True], name
