@@ -30,6 +30,8 @@ def matmul(
 ) -> Any:
     """Matrix product a @ b of two matrices, or of a matrix and a vector.
 
+    Some backends take float16 and bfloat16 too, and add up in float32 (docs/support.md).
+
     Parameters
     ----------
     a : array_like of shape (m, k), or (k, m) with `transpose_a`, or (k,)
@@ -103,7 +105,7 @@ def dense(
     out: Any = None,
     backend: str | None = None,
 ) -> Any:
-    """activation(x @ w + b), in one pass.
+    """activation(x @ w + b), in one pass. Takes the dtypes that `matmul` takes.
 
     Parameters
     ----------
