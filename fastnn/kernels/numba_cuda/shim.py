@@ -282,7 +282,8 @@ def absent(dtype: str, ndim: int) -> Any:
 def device_array(array: Any, stream: Any) -> Any:
     """Any array that lives on the device as numba-cuda's own kind, without a copy.
 
-    What its library has queued already is done before what is queued on `stream` from now on.
+    What its library has queued already is done before what is queued on `stream` from now on: on the stream that the
+    array names (by DLPack, or version 3 of the interface), else on the default stream, which others wait for.
     """
     if hasattr(array, "copy_to_host"):
         return array
