@@ -28,7 +28,7 @@ cdef inline double dense_loss(
     """Loss and gradient of one row (n)."""
     cdef floating top = row_max(x, n)
     cdef floating scale
-    cdef double total = row_exp(x, top, grad, &scale, n)
+    cdef double total = row_exp(grad != NULL, x, top, grad, &scale, n)
     cdef double lanes[2 * LANES]
     cdef double targets, factor
     cdef Py_ssize_t rest = n % LANES
@@ -52,7 +52,7 @@ cdef inline double sparse_loss(
     """Loss and gradient of one row (n) whose targets are `share`, and keep + share at the label."""
     cdef floating top = row_max(x, n)
     cdef floating scale
-    cdef double total = row_exp(x, top, grad, &scale, n)
+    cdef double total = row_exp(grad != NULL, x, top, grad, &scale, n)
     cdef double targets = keep + share * n
     cdef double product = share * (row_sum(x, n) - <double> n * top) if share != 0 else 0.0
     cdef double factor = targets / total * scale

@@ -125,54 +125,68 @@ cdef inline floating with_sign(floating x, floating sign) noexcept nogil:
         return copysign(x, sign)
 
 
-cdef inline floating exp_rest(floating high, floating low, floating n, floating *r) noexcept nogil:
-    """r = high + low - n log(2), |r| <= log(2) / 2, and (exp(r) - 1 - r) / r^2.
+cdef inline floating exp_argument(floating high, floating low, floating n) noexcept nogil:
+    """high + low - n log(2).
 
     The product of n and the upper part of log(2) is exact, and so is the difference to `high` (Cody and Waite 1980).
     """
-    cdef floating rest, t
     if floating is float:
-        t = (high - n * <floating> 0.693359375) + (low - n * <floating> -2.12194440e-4)
-        rest = quartic[floating](t, 0.5, 0.1666657342, 0.04166655016, 0.008363767023, 0.001392691806)
+        return (high - n * <floating> 0.693359375) + (low - n * <floating> -2.12194440e-4)
     else:
-        t = (high - n * <floating> 0.693147180369123816490) + (low - n * <floating> 1.90821492927058770002e-10)
-        rest = line[floating](t, 2.76213242693136862e-7, 2.51013358547885218e-8)
+        return (high - n * <floating> 0.693147180369123816490) + (low - n * <floating> 1.90821492927058770002e-10)
+
+
+cdef inline floating exp_rest(floating r) noexcept nogil:
+    """(exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2."""
+    cdef floating rest
+    if floating is float:
+        return quartic[floating](r, 0.5, 0.1666657342, 0.04166655016, 0.008363767023, 0.001392691806)
+    else:
+        rest = line[floating](r, 2.76213242693136862e-7, 2.51013358547885218e-8)
         rest = quartic[floating](
-            t, 0.00138888889189189062, 0.000198412698643649319, 2.48015186722683542e-5, 2.75572664423534248e-6, rest
+            r, 0.00138888889189189062, 0.000198412698643649319, 2.48015186722683542e-5, 2.75572664423534248e-6, rest
         )
-        rest = quartic[floating](
-            t, 0.500000000000000113, 0.166666666666666675, 0.04166666666662068, 0.00833333333332979668, rest
+        return quartic[floating](
+            r, 0.500000000000000113, 0.166666666666666675, 0.04166666666662068, 0.00833333333332979668, rest
         )
-    r[0] = t
-    return rest
 
 
 cdef inline floating expm1_reduced(floating x, floating *n) noexcept nogil:
     """exp(r) - 1 for x = n log(2) + r with |r| <= log(2) / 2."""
-    cdef floating r, rest
+    cdef floating r
     n[0] = nearest(x * <floating> 1.4426950408889634)
-    rest = exp_rest[floating](x, -0.0, n[0], &r)
-    return r + r * r * rest
+    r = exp_argument[floating](x, -0.0, n[0])  # x + -0 is x for the compiler, x + 0 is not: x may be 0
+    return r + r * r * exp_rest(r)
 
 
-cdef inline floating exp_scaled(floating x, floating high, floating low, floating *scale) noexcept nogil:
-    """exp(high + low) / scale for x = high + low, rounded, between -110 (-760 in float64) and 0, or NaN.
+cdef inline floating scaled_power(floating x, floating start, floating *n, floating *scale) noexcept nogil:
+    """2^m / scale and n = start + m, for x from -110 (-760 in float64) to 0 and m the whole number next to x / log(2).
 
     The scale, 2^-64 (2^-512), keeps the quotient normal: what is multiplied by it last is rounded once.
     """
-    cdef floating n, r, rest, power
+    cdef floating m
     if floating is float:
-        n = x * <floating> 1.4426950408889634 + <floating> 12583103.0  # 1.5 * 2^23 + 127 + 64
-        power = fastnn_power_of_two_f32(n)
+        m = x * <floating> 1.4426950408889634 + <floating> 12583103.0  # 1.5 * 2^23 + 127 + 64
         scale[0] = <floating> 5.42101086242752217e-20
-        n -= <floating> 12583103.0
+        n[0] = m - (<floating> 12583103.0 - start)
+        return fastnn_power_of_two_f32(m)
     else:
-        n = x * <floating> 1.4426950408889634 + <floating> 6755399441057279.0  # 1.5 * 2^52 + 1023 + 512
-        power = fastnn_power_of_two_f64(n)
+        m = x * <floating> 1.4426950408889634 + <floating> 6755399441057279.0  # 1.5 * 2^52 + 1023 + 512
         scale[0] = <floating> 7.45834073120020674e-155
-        n -= <floating> 6755399441057279.0
-    rest = exp_rest(high, low, n, &r)
-    return (<floating> 1 + r * (<floating> 1 + r * rest)) * power
+        n[0] = m - (<floating> 6755399441057279.0 - start)
+        return fastnn_power_of_two_f64(m)
+
+
+cdef inline floating exp_reduced(floating r) noexcept nogil:
+    """exp(r) for |r| <= log(2) / 2."""
+    return <floating> 1 + r * (<floating> 1 + r * exp_rest(r))
+
+
+cdef inline floating exp_scaled(floating x, floating high, floating low, floating *scale) noexcept nogil:
+    """exp(high + low) / scale for x = high + low, rounded, between -110 (-760 in float64) and 0, or NaN."""
+    cdef floating n
+    cdef floating power = scaled_power[floating](x, 0, &n, scale)
+    return exp_reduced(exp_argument(high, low, n)) * power
 
 
 cdef inline floating exp_minus(floating x) noexcept nogil:
@@ -182,7 +196,7 @@ cdef inline floating exp_minus(floating x) noexcept nogil:
         x = at_most[floating](x, 110)
     else:
         x = at_most[floating](x, 760)
-    x = exp_scaled[floating](-x, -x, -0.0, &scale)  # -x + -0 is -x for the compiler, -x + 0 is not: x may be 0
+    x = exp_scaled[floating](-x, -x, -0.0, &scale)
     return x * scale
 
 

@@ -9,7 +9,7 @@ from fastnn_ext.rows cimport NARROW, TILE, load_tile, row_exp, row_max, store_ti
 cdef inline void softmax_row(const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
     """x (n) -> y (n)."""
     cdef floating scale
-    cdef double total = row_exp(x, row_max(x, n), y, &scale, n)
+    cdef double total = row_exp(True, x, row_max(x, n), y, &scale, n)
     cdef floating factor = <floating> (scale / total)
     cdef Py_ssize_t j
     for j in range(n):
@@ -38,7 +38,7 @@ cdef inline void log_softmax_row(const floating *x, floating *y, Py_ssize_t n) n
     """x (n) -> y (n)."""
     cdef floating top = row_max(x, n)
     cdef floating scale
-    cdef floating rest = <floating> log_(row_exp[floating](x, top, NULL, &scale, n))
+    cdef floating rest = <floating> log_(row_exp[floating](False, x, top, y, &scale, n))
     cdef Py_ssize_t j
     for j in range(n):
         y[j] = (x[j] - top) - rest

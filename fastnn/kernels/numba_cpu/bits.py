@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -121,6 +122,28 @@ def is_single(typingctx, x):
         return ir.Constant(ir.IntType(1), x == types.float32)
 
     return types.boolean(x), codegen
+
+
+@intrinsic
+def has_fma(typingctx, x):
+    """Whether the CPU has fused multiply-add, by x86's name for it: a constant, as `is_single`."""
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(ir.IntType(1), llvm.get_host_cpu_features().get("fma", False))
+
+    return types.boolean(x), codegen
+
+
+@intrinsic
+def fused(typingctx, x, y, z):
+    """x y + z, rounded once."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        function = builder.module.declare_intrinsic("llvm.fma", [kind], ir.FunctionType(kind, [kind] * 3))
+        return builder.call(function, args)
+
+    return x(x, x, x), codegen
 
 
 @intrinsic

@@ -46,20 +46,27 @@ def elu_backward(dy, y, alpha):
 
 
 @inlined
+def within_tail(a, y):
+    """y, but 0 for a beyond which even a times the normal distribution's tail at a rounds to 0."""
+    T = type(y)
+    return T(0) if a > T(14.6 if is_single(y) else 39.0) else y
+
+
+@inlined
 def gelu(x):
     """x Phi(x) = max(x, 0) - |x| Q(|x|), Q the upper tail of the normal distribution (Hendrycks and Gimpel 2016)."""
-    a = at_most(abs(x), 14.6 if is_single(x) else 39.0)  # beyond, |x| Q(|x|) is 0
-    tail, _, scale = normal_tail(a)
-    return relu(x) - a * tail * scale
+    a = abs(x)
+    quotient, bell, scale = normal_tail(a)
+    return relu(x) - within_tail(a, a * quotient * bell) * scale
 
 
 @inlined
 def gelu_backward(dy, x):
     """dy (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi))."""
     T = type(x)
-    a = at_most(abs(x), 14.6 if is_single(x) else 39.0)
-    tail, bell, scale = normal_tail(a)
-    tail = (tail - bell * (a * T(0.39894228040143268))) * scale
+    a = abs(x)
+    quotient, bell, scale = normal_tail(a)
+    tail = within_tail(a, (quotient - a * T(0.39894228040143268)) * bell) * scale
     return dy * (tail if x < 0 else T(1) - tail)
 
 

@@ -27,11 +27,11 @@ TILE_BYTES = 8 * TILE * NARROW
 
 
 @summing
-def _stretch_of_exponentials(x, i, start, stop, largest, y):
+def _stretch_of_exponentials(x, i, start, stop, largest, shift, n, r, y):
     """Sum of exp(x - largest) / scale over elements of row i, which row i of y becomes unless y is empty, and scale."""
     total = scale = type(largest)(0)
     for j in range(start, stop):
-        e, scale = elementary.exp_difference(x[i, j], largest)
+        e, scale = elementary.exp_below(x[i, j], largest, shift, n, r)
         if y.size > 0:
             y[i, j] = e
         total += e
@@ -46,9 +46,11 @@ def exponentials(x, i, largest, y):
     """
     total = 0.0
     scale = largest
+    shift, n, r = elementary.row_scale(largest)
     for first in range(0, x.shape[1], STRETCH):
         last = min(first + STRETCH, x.shape[1])
-        part, scale = _stretch_of_exponentials(x, i, uint64(first), uint64(last), largest, y)  # unsigned: see `share`
+        first, last = uint64(first), uint64(last)  # unsigned: see `share`
+        part, scale = _stretch_of_exponentials(x, i, first, last, largest, shift, n, r, y)
         total += part
     return total * scale, scale
 
@@ -74,6 +76,9 @@ def _tile_rows(x, y, first, last, logarithm):
     e = numba.carray(stack(TILE_BYTES), (TILE * NARROW,), x.dtype)
     top = numba.carray(stack(COLUMN_BYTES), (TILE,), x.dtype)
     factor = numba.carray(stack(COLUMN_BYTES), (TILE,), x.dtype)
+    shift = numba.carray(stack(COLUMN_BYTES), (TILE,), x.dtype)
+    whole = numba.carray(stack(COLUMN_BYTES), (TILE,), x.dtype)
+    rest = numba.carray(stack(COLUMN_BYTES), (TILE,), x.dtype)
     total = numba.carray(stack(COLUMN_BYTES), (TILE,), float64)
     for i in rows:
         row = uint64(min(first + i, last - 1))
@@ -86,10 +91,13 @@ def _tile_rows(x, y, first, last, logarithm):
         for i in rows:
             value = tile[j * uint64(TILE) + i]
             top[i] = value if value > top[i] else top[i]
+    for i in rows:
+        shift[i], whole[i], rest[i] = elementary.row_scale(top[i])
     scale = T(0)
     for j in cols:
         for i in rows:
-            value, scale = elementary.exp_difference(tile[j * uint64(TILE) + i], top[i])
+            value = tile[j * uint64(TILE) + i]
+            value, scale = elementary.exp_below(value, top[i], shift[i], whole[i], rest[i])
             e[j * uint64(TILE) + i] = value
             total[i] += value
     if logarithm:
