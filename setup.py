@@ -44,8 +44,8 @@ AMX_FAMILIES = ("matmul",)
 AMX = ["-mamx-tile", "-mamx-bf16"]
 #: Compiled with instructions of independent chains interleaved: 32 elements of a formula are four vectors, whose
 #: operations gcc would else emit one vector after the other, too many for the processor to look beyond (tanh: 1.28
-#: times as fast). Matrix products are in order by hand.
-FORMULA_FAMILIES = ("activations", "elementwise", "losses")
+#: times as fast). Elementwise ops and losses gain and lose as much; matrix products are in order by hand.
+SCHEDULED_FAMILIES = ("activations",)
 SCHEDULE = ["-fschedule-insns", "-fsched-pressure"]
 #: What products include besides simd.h.
 PRODUCT_HEADERS = (
@@ -146,7 +146,7 @@ def extensions() -> list[Extension]:
                 Extension(
                     f"fastnn_ext._{isa}.{name}",
                     [str(source)],
-                    extra_compile_args=COMPILE + flags + (SCHEDULE if name in FORMULA_FAMILIES else []),
+                    extra_compile_args=COMPILE + flags + (SCHEDULE if name in SCHEDULED_FAMILIES else []),
                     depends=["fastnn_ext/simd.h", *(PRODUCT_HEADERS if name in AMX_FAMILIES else ())],
                     **options,
                 )
