@@ -28,7 +28,7 @@ FAMILIES = (
 )  # fmt: skip
 #: Compiled for each instruction set as well, but no kernels: imported when benchmarks ask for it.
 FLOOR = "peak"
-COMMON = ("arrays", "executor", "scratch", "remembered", "cpu")
+COMMON = ("arrays", "executor", "replay", "scratch", "remembered", "cpu")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": []}
 if X86:

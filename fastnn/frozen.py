@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks
+from fastnn import checks, recording
 from fastnn.table import TABLE
+from fastnn_ext.replay import Inference
 
 if TYPE_CHECKING:
     from fastnn.model import Sequential
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 RESULT = TABLE["linear"].outputs[0]
 
 
-class Frozen:
+class Frozen(Inference):
     """A model's inference for one batch size.
 
     Calling it with an array of shape (batch_size, ...), or of one row's shape when the batch size is one, returns the
@@ -25,15 +26,12 @@ class Frozen:
 
     def __init__(self, model: Sequential, batch_size: int) -> None:
         self._model = model
-        self._program = model._inference(batch_size)
-        self._replay = self._program.compile()
+        self._program = model._program(recording.inference, batch_size)
+        self._run = self._program.compile().run
         self._shape = self._program.outputs[0].shape
         self._rows = self._program.inputs[0].shape
         self._single = batch_size == 1
-
-    def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
-        y = None if self._model.backend.device else self._replay.infer(x, out)
-        return self._checked(x, out) if y is None else y
+        super().__init__(self._program.compile())
 
     def _checked(self, x: Any, out: np.ndarray | None) -> np.ndarray:
         """The output for what is not just the arrays that a replay needs."""
@@ -51,5 +49,5 @@ class Frozen:
         if model.backend.device:
             out[...] = model._replay(self._program, x.reshape(self._rows))[0].reshape(shape)
         else:
-            self._replay.run((x, out))
+            self._run((x, out))
         return out

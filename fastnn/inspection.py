@@ -29,12 +29,7 @@ def layer_outputs(model: Sequential, X: Any) -> dict[str, np.ndarray]:
     """
     x = checks.host_array("layer_outputs", "X", model._rows(X, "layer_outputs"), model.dtype)
 
-    def record(program: Program) -> None:
-        rows = program.input("x", x.shape, model.dtype)
-        for tensor in recording.forward(model, rows, recording.parameters(model, program), training=False):
-            program.output(tensor)
-
-    found = model._replay(model._program(("layer_outputs", len(x)), record), x)
+    found = model._replay(model._program(_record_outputs, len(x)), x)
     return dict(zip(model.layer_names, found, strict=True))
 
 
@@ -65,20 +60,31 @@ def gradients(model: Sequential, X: Any, y: Any, of: str = "parameters") -> dict
     targets = loss.targets(y, model.output_shape, model.dtype)
     batches.same_length("gradients", x, targets)
 
-    def record(program: Program) -> None:
-        rows = program.input("x", x.shape, model.dtype)
-        actual = program.input("y", targets.shape, targets.dtype)
-        # Layers update moving averages in training: copies of them.
-        pairs = list(zip(model._flat_parameters(), recording.parameters(model, program), strict=True))
-        parameters = [state if p.trainable else ops.linear(state) for p, state in pairs]
-        outputs = recording.forward(model, rows, parameters, training=True)
-        wrt = [state for p, state in pairs if p.trainable] if of == "parameters" else outputs
-        found = autodiff.gradients(loss.record(outputs[-1], actual), wrt)
-        for tensor, gradient in zip(wrt, found, strict=True):
-            program.output(zeros(tensor) if gradient is None else gradient.reshape(tensor.shape))
-
     trainable = [name for name, p in zip(model.parameter_names(), model._flat_parameters(), strict=True) if p.trainable]
-    program = model._program(("gradients", of, len(x), targets.shape[1:], targets.dtype), record)
+    program = model._program(_record_gradients, of, targets.shape, targets.dtype)
     model._step.value = (optimizer.iterations + 1) % 2**32
     found = model._replay(program, x, targets)
     return dict(zip(trainable if of == "parameters" else model.layer_names, found, strict=True))
+
+
+def _record_outputs(model: Sequential, program: Program, rows: int) -> None:
+    """Record all layers' outputs."""
+    x = program.input("x", (rows, *model._input()), model.dtype)
+    for tensor in recording.forward(model, x, recording.parameters(model, program), training=False):
+        program.output(tensor)
+
+
+def _record_gradients(
+    model: Sequential, program: Program, of: str, target_shape: tuple[int, ...], target_dtype: np.dtype
+) -> None:
+    """Record the loss's gradients by parameters or outputs."""
+    _, loss = model._compiled()
+    x = program.input("x", (target_shape[0], *model._input()), model.dtype)
+    y = program.input("y", target_shape, target_dtype)
+    # Layers update moving averages in training: copies of them.
+    pairs = list(zip(model._flat_parameters(), recording.parameters(model, program), strict=True))
+    parameters = [state if p.trainable else ops.linear(state) for p, state in pairs]
+    outputs = recording.forward(model, x, parameters, training=True)
+    wrt = [state for p, state in pairs if p.trainable] if of == "parameters" else outputs
+    for tensor, gradient in zip(wrt, autodiff.gradients(loss.record(outputs[-1], y), wrt), strict=True):
+        program.output(zeros(tensor) if gradient is None else gradient.reshape(tensor.shape))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
 from math import prod
 from pathlib import Path
@@ -31,6 +31,7 @@ from fastnn.metrics import Metric
 from fastnn.precision import get_matmul_precision, matmul_precision
 from fastnn.program import Program, Slot
 from fastnn.table import PRECISIONS
+from fastnn_ext.replay import CompiledReplay
 
 #: Parameters begin at multiples of this many elements in the flat array that holds them all (64 bytes of float32).
 ALIGNMENT = 16
@@ -230,32 +231,20 @@ class Sequential:
 
     # --- programs ----------------------------------------------------------------------------------------
 
-    def _program(self, key: tuple[Any, ...], record: Callable[[Program], None]) -> Program:
-        """The program for a key and the precision of matrix products, recorded at first use."""
+    def _program(self, record: Callable[..., None], *details: Hashable) -> Program:
+        """What `record(model, program, *details)` records under the precision of matrix products, at first use."""
         precision = self.precision or get_matmul_precision()
-        key = (*key, precision)
+        key = (record, *details, precision)
         program = self._programs.get(key)
         if program is None:
             program = Program(self.backend.name)
             with matmul_precision(precision):
-                record(program)
+                record(self, program, *details)
             self._programs[key] = program
             if len(self._programs) > MOST_PROGRAMS:
                 self._programs.popitem(last=False)
         self._programs.move_to_end(key)
         return program
-
-    def _inference(self, rows: int) -> Program:
-        """Program from a batch of rows to the output."""
-        return self._program(("predict", rows), lambda program: recording.inference(self, program, rows))
-
-    def _supervised(self, rows: int, targets: np.ndarray, weighted: bool, train: bool) -> Program:
-        """Program from a batch and its targets to loss and metrics, with or without the step that learns from it."""
-        shape, dtype = (rows, *targets.shape[1:]), targets.dtype
-        key = "train" if train else "evaluate", shape, dtype.num, weighted
-        return self._program(
-            key, lambda program: recording.supervised(self, program, shape, dtype, weighted, train)
-        )
 
     def _allocate_moments(self) -> None:
         """Memory for gradients, zero at first, and the optimizer's state."""
@@ -300,6 +289,12 @@ class Sequential:
             checks.fail(checks.ShapeError, what, "X", f"rows of shape {self._input()}", array.shape)
         return array
 
+    def _ready_rows(self, x: Any, what: str) -> np.ndarray:
+        """Input data as an array that kernels can read."""
+        if self.input_shape is not None and checks.ready_rows(x, self.dtype, self.input_shape):
+            return x
+        return checks.host_array(what, "X", self._rows(x, what), self.dtype)
+
     # --- training ----------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None, **options: Any) -> training.History:
@@ -315,9 +310,9 @@ class Sequential:
             The loss before the step.
         """
         _, loss = self._compiled()
-        x = checks.host_array("train_step", "X", self._rows(xb, "train_step"), self.dtype)
+        x = self._ready_rows(xb, "train_step")
         y = loss.targets(yb, self.output_shape, self.dtype)
-        w = batches.weights("train_step", sample_weight, len(x), self.dtype)
+        w = None if sample_weight is None else batches.weights("train_step", sample_weight, len(x), self.dtype)
         batches.same_length("train_step", x, y)
         return self._step_on(x, y, w)[0].item()
 
@@ -330,7 +325,7 @@ class Sequential:
         optimizer, _ = self._compiled()
         if optimizer.owner is not self._ownership:
             raise RuntimeError("another model was compiled with the same optimizer: give each one of its own")
-        program = self._supervised(len(x), y, w is not None, train=True)
+        program = self._program(recording.supervised, y.shape, y.dtype, w is not None, True)
         optimizer.advance()
         self._step.value = optimizer.iterations % 2**32
         return self._queue(program, x, y, w)
@@ -341,14 +336,16 @@ class Sequential:
 
     def _read(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Outputs of a program as host arrays; waits for a device."""
-        return tuple([self.backend.to_host(o) for o in outputs])
+        return tuple([self.backend.to_host(o) for o in outputs]) if self.backend.device else outputs
 
     def _queue(self, program: Program, *arrays: np.ndarray | None) -> tuple[Any, ...]:
         """Run a program on host arrays, or have a device do so; its outputs are where the backend computes."""
-        backend = self.backend
+        replay = program.compile()
+        if isinstance(replay, CompiledReplay):
+            return replay.results(arrays)
         given = [a for a in arrays if a is not None]
-        out = [backend.empty(t.shape, t.dtype) for t in program.outputs]
-        program.compile().run((*given, *out))
+        out = [self.backend.empty(t.shape, t.dtype) for t in program.outputs]
+        replay.run((*given, *out))
         return tuple(out)
 
     # --- inference ---------------------------------------------------------------------------------------
@@ -370,7 +367,7 @@ class Sequential:
             checks.output("predict", RESULT, out, shape, self.dtype, [x])
         for start in range(0, len(x), CHUNK):
             piece = checks.host_array("predict", "X", x[start : start + CHUNK], self.dtype)
-            program = self._inference(len(piece))
+            program = self._program(recording.inference, len(piece))
             if self.backend.device:
                 out[start : start + CHUNK] = self._replay(program, piece)[0]
             else:
@@ -394,7 +391,7 @@ class Sequential:
             rows = slice(start, start + CHUNK)
             piece = checks.host_array("evaluate", "X", x[rows], self.dtype)
             targets = loss.targets(y[rows], self.output_shape, self.dtype)
-            program = self._supervised(len(piece), targets, w is not None, train=False)
+            program = self._program(recording.supervised, targets.shape, targets.dtype, w is not None, False)
             values = self._replay(program, piece, targets, None if w is None else w[rows])
             totals = training.add(totals, values, len(piece))
         return self.results(totals, len(x))

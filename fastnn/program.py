@@ -6,7 +6,6 @@ input, or a `Slot`: a named number (learning rate, step count) that stands for a
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -16,6 +15,7 @@ import numpy as np
 
 from fastnn import backends, checks
 from fastnn.table import TABLE, Op
+from fastnn_ext.replay import Slot as Slot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,43 +23,6 @@ if TYPE_CHECKING:
     from fastnn.nodes import Node
 
 Kind = Literal["input", "constant", "state", "temporary", "output"]
-
-
-class Slot:
-    """A number that programs read anew at every replay.
-
-    Programs that use it add the places where they keep its copy; setting `value` writes to all of them, as long as
-    the programs live. A pickled or copied slot is used by no program yet.
-    """
-
-    def __init__(self, name: str, value: float) -> None:
-        self.name = name
-        self._value = float(value)
-        self._places: list[tuple[weakref.ref[np.ndarray], int]] = []
-
-    @property
-    def value(self) -> float:
-        return self._value
-
-    @value.setter
-    def value(self, value: float) -> None:
-        self._value = float(value)
-        for reference, index in self._places:
-            array = reference()
-            if array is not None:
-                array[index] = self._value
-
-    def attach(self, array: np.ndarray, index: int) -> None:
-        """Keep `array[index]` equal to the slot's value."""
-        array[index] = self._value
-        self._places = [place for place in self._places if place[0]() is not None]
-        self._places.append((weakref.ref(array), index))
-
-    def __reduce__(self) -> tuple[type[Slot], tuple[str, float]]:
-        return Slot, (self.name, self._value)
-
-    def __repr__(self) -> str:
-        return f"Slot({self.name}={self._value:g})"
 
 
 @dataclass(eq=False)
@@ -111,15 +74,14 @@ class Call:
         """Parameters with slots replaced by their values."""
         return {k: v.value if isinstance(v, Slot) else v for k, v in self.params.items()}
 
-    def encoded_params(self) -> np.ndarray:
-        """Parameters as the float64 array that compiled kernels read, kept up to date by the slots."""
-        numbers = np.array(self.op.encode(self.current_params()), dtype=np.float64)
-        index = 0
+    def slots(self) -> list[tuple[int, Slot]]:
+        """Slots among the parameters, and which of the numbers of `Op.encode` each stands for."""
+        found, index = [], 0
         for value in self.params.values():
             if isinstance(value, Slot):
-                value.attach(numbers, index)
+                found.append((index, value))
             index += len(value) if isinstance(value, tuple) else 1
-        return numbers
+        return found
 
 
 class Tensor:

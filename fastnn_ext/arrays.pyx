@@ -62,6 +62,17 @@ def ready(object value, cnp.dtype dtype) -> bool:
     )
 
 
+def ready_rows(value, cnp.dtype dtype, tuple shape) -> bool:
+    """Whether a kernel can read a value as it is, and it holds rows of this shape."""
+    cdef Py_ssize_t axis, ndim = len(shape)
+    if not ready(value, dtype) or cnp.PyArray_NDIM(<cnp.ndarray> value) != ndim + 1:
+        return False
+    for axis in range(ndim):
+        if cnp.PyArray_DIM(<cnp.ndarray> value, <int> axis + 1) != <Py_ssize_t> shape[axis]:
+            return False
+    return True
+
+
 def within(cnp.ndarray labels, int64_t count) -> bool:
     """Whether all elements of a C-contiguous int64 array are at least 0 and less than `count`."""
     cdef Py_ssize_t i, n = cnp.PyArray_SIZE(labels)

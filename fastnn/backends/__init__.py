@@ -45,10 +45,6 @@ class Replay(Protocol):
 
     def run(self, arrays: tuple[Any, ...]) -> None: ...
 
-    def infer(self, x: Any, out: Any) -> np.ndarray | None:
-        """Of one in main memory with one input and one output: the output, in `out` or in a new array; None where the
-        caller has to look at the arrays first."""
-
 
 class Backend(Protocol):
     """What every backend offers."""

@@ -13,6 +13,7 @@ from fastnn.backends.host import HostBackend, floating, lay_out
 from fastnn.table import DTYPES, Op
 from fastnn.threadcount import get_num_threads
 from fastnn_ext import executor, remembered
+from fastnn_ext.replay import CompiledReplay
 
 if TYPE_CHECKING:
     from fastnn.program import Program
@@ -76,51 +77,48 @@ class CompiledBackend(HostBackend):
         remembered.report(op, address, arrays, sizes, numbers, scratch, threads, shared and most, amount < SMALL)
 
     def compile(self, program: Program) -> CompiledReplay:
-        return CompiledReplay(self, program)
+        return prepared(self, program)
 
 
-class CompiledReplay:
+def prepared(backend: CompiledBackend, program: Program) -> CompiledReplay:
     """A program as an array of C structs."""
-
-    def __init__(self, backend: CompiledBackend, program: Program) -> None:
-        # The workspace is made for this many threads; more will not be used, whatever is set later.
-        most = max(get_num_threads(), os.cpu_count() or 1)
-        arrays = lay_out(program, backend)
-        needs = []
-        for call in program.calls:
-            dtype = floating(call.op, call.arguments)
-            worth = threads_worth(work(call.op, call.dims, dtype.itemsize), most)
-            size = backend.workspace(call.op.name, call.dims, call.current_params(), dtype.itemsize, worth)
-            needs.append((dtype, worth, size))
-        # Calls run one after the other: one workspace serves all.
-        scratch = backend.empty((max((size for _, _, size in needs), default=0),), np.uint8)
-        external = {t.buffer: i for i, t in enumerate(program.inputs + program.outputs)}
-        places: list[list[tuple[int, int]]] = [[] for _ in external]
-        instructions = []
-        for i, (call, (dtype, worth, _)) in enumerate(zip(program.calls, needs, strict=True)):
-            buffers = []
-            for j, tensor in enumerate(call.arguments):
-                if tensor is None:
-                    buffers.append(0)
-                elif tensor.buffer in external:
-                    places[external[tensor.buffer]].append((i, j))
-                    buffers.append(0)
-                else:
-                    buffers.append(arrays[tensor.buffer].ctypes.data)
-            buffers.append(scratch.ctypes.data)
-            address = backend.address(call.op.name, dtype.name)
-            dims = tuple(call.dims[d] for d in call.op.dims)
-            instructions.append((address, buffers, dims, call.encoded_params(), call.op.phases, worth))
-        described = [
-            (t.dtype.num, t.shape, place) for t, place in zip(program.inputs + program.outputs, places, strict=True)
-        ]
-        self.executor = executor.Executor(instructions, described, (arrays, scratch, program))
-
-    def _threads(self) -> int:
-        return 1 if self.executor.threads == 1 else get_num_threads()
-
-    def run(self, arrays: tuple[Any, ...]) -> None:
-        self.executor.run(arrays, self._threads())
-
-    def infer(self, x: Any, out: Any) -> np.ndarray | None:
-        return self.executor.infer(x, out, self._threads())
+    # The workspace is made for this many threads; more will not be used, whatever is set later.
+    most = max(get_num_threads(), os.cpu_count() or 1)
+    arrays = lay_out(program, backend)
+    needs = []
+    amount = 0.0
+    for call in program.calls:
+        dtype = floating(call.op, call.arguments)
+        own = work(call.op, call.dims, dtype.itemsize)
+        worth = threads_worth(own, most)
+        size = backend.workspace(call.op.name, call.dims, call.current_params(), dtype.itemsize, worth)
+        needs.append((dtype, worth, size))
+        amount += own
+    # Calls run one after the other: one workspace serves all.
+    scratch = backend.empty((max((size for _, _, size in needs), default=0),), np.uint8)
+    external = {t.buffer: i for i, t in enumerate(program.inputs + program.outputs)}
+    places: list[list[tuple[int, int]]] = [[] for _ in external]
+    instructions, slots = [], []
+    for i, (call, (dtype, worth, _)) in enumerate(zip(program.calls, needs, strict=True)):
+        buffers = []
+        for j, tensor in enumerate(call.arguments):
+            if tensor is None:
+                buffers.append(0)
+            elif tensor.buffer in external:
+                places[external[tensor.buffer]].append((i, j))
+                buffers.append(0)
+            else:
+                buffers.append(arrays[tensor.buffer].ctypes.data)
+        buffers.append(scratch.ctypes.data)
+        address = backend.address(call.op.name, dtype.name)
+        dims = tuple(call.dims[d] for d in call.op.dims)
+        params = np.array(call.op.encode(call.current_params()), dtype=np.float64)
+        instructions.append((address, buffers, dims, params, call.op.phases, worth))
+        slots += [(i, number, slot) for number, slot in call.slots()]
+    described = [
+        (t.dtype.num, t.shape, place) for t, place in zip(program.inputs + program.outputs, places, strict=True)
+    ]
+    keep = (arrays, scratch, program)
+    return CompiledReplay(
+        instructions, described, len(program.inputs), slots, get_num_threads, amount < SMALL, keep
+    )

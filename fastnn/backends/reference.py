@@ -829,9 +829,6 @@ class ReferenceReplay:
                 views = [None if t is None else arrays_of[t.buffer].reshape(t.shape) for t in call.arguments]
                 self.backend.run(call.op, views, call.dims, call.current_params())
 
-    def infer(self, x: Any, out: Any) -> None:
-        """Let the caller look at the arrays."""
-
 
 def available() -> str | None:
     """None: NumPy is always there."""

@@ -5,6 +5,7 @@ import pytest
 from small import bits, by_hand, fit, make, network
 
 import fastnn as fn
+from fastnn import recording
 from fastnn.model import MOST_PROGRAMS
 
 # --- building --------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ def test_programs_are_recorded_once_for_each_batch_shape(backend, rng):
     model = make(backend)
     x, labels = rng.normal(size=(25, 6)), rng.integers(0, 3, 25)
     model.fit(x, labels, epochs=3, batch_size=10, verbose=0)
-    assert [key[:2] for key in model._programs] == [("train", (10,)), ("train", (5,))]
+    assert [key[:2] for key in model._programs] == [(recording.supervised, (10,)), (recording.supervised, (5,))]
     kept = list(model._programs.values())
     model.fit(x, labels, epochs=2, batch_size=10, verbose=0)
     assert list(model._programs.values()) == kept

@@ -104,6 +104,11 @@ def test_executor_refuses_what_does_not_fit(backend):
     ):  # fmt: skip
         with pytest.raises(ValueError, match="run: the arrays do not fit the program's inputs and outputs"):
             replay.run(arrays)
+    (made,) = replay.results((None, X))
+    np.testing.assert_array_equal(made, X + 1)
+    for inputs in ((), (X, X), (None,), (X[:2],), (X.astype("f4"),)):
+        with pytest.raises(ValueError, match="run: the arrays do not fit the program's inputs and outputs"):
+            replay.results(inputs)
 
 
 def test_slots(backend):
