@@ -86,32 +86,55 @@ static inline __attribute__((unused)) void NAME(fastnn_tiles)(long long rows, lo
     );
 }
 
-/* sums (cols) += a (rows) B (rows, cols), in the order of the rows. */
-FASTNN_INLINE void NAME(add_rows)(int rows, long long cols, const SCALAR *a, const SCALAR *b, long long b_row,
-                                  SCALAR *sums) {
-    const int lanes = sizeof(VECTOR) / sizeof(SCALAR);
-    VECTOR left[8];
-    long long j = 0;
-    for (int i = 0; i < rows; i++) left[i] = NAME(fastnn_splat)(a[i]);
-    for (; j + lanes <= cols; j += lanes) {
-        VECTOR sum = *(const VECTOR *)(sums + j);
-        for (int i = 0; i < rows; i++) sum += left[i] * *(const VECTOR *)(b + i * b_row + j);
-        *(VECTOR *)(sums + j) = sum;
-    }
-    for (; j < cols; j++)
-        for (int i = 0; i < rows; i++) sums[j] += a[i] * b[i * b_row + j];
+/* Sums of a vector += a (rows) B (rows, a vector), in the order of the rows. */
+FASTNN_INLINE void NAME(add_vectors)(int rows, const VECTOR *left, const SCALAR *b, long long b_row, SCALAR *sums) {
+    VECTOR sum = *(const VECTOR *)sums;
+    for (int i = 0; i < rows; i++) sum += left[i] * *(const VECTOR *)(b + i * b_row);
+    *(VECTOR *)sums = sum;
 }
 
-/* C (cols) = or += a (depth) B (depth, cols) for up to FASTNN_SWEEP_COLS columns. B is read as it lies in memory, which
-   a processor fetches ahead of time: where it does not fit the second-level cache that takes 0.9 of a tile's time. */
+/* sums (cols) += a (rows) B (rows, cols). Columns behind the last whole vector are in one that overlaps it, whose sums
+   follow. With `ahead` the next rows are fetched. */
+FASTNN_INLINE void NAME(add_rows)(int rows, int ahead, long long cols, const SCALAR *a, const SCALAR *b,
+                                  long long b_row, SCALAR *sums) {
+    const int lanes = sizeof(VECTOR) / sizeof(SCALAR), line = 64 / sizeof(SCALAR);
+    VECTOR left[FASTNN_SWEEP_ROWS];
+    long long j = 0;
+    for (int i = 0; i < rows; i++) left[i] = NAME(fastnn_splat)(a[i]);
+    if (ahead)
+        for (; j + line <= cols; j += line) {
+            for (int i = 0; i < rows; i++) __builtin_prefetch(b + (rows + i) * b_row + j);
+            for (int u = 0; u < line; u += lanes) NAME(add_vectors)(rows, left, b + j + u, b_row, sums + j + u);
+        }
+    for (; j + lanes <= cols; j += lanes) NAME(add_vectors)(rows, left, b + j, b_row, sums + j);
+    if (j > 0 && j < cols) NAME(add_vectors)(rows, left, b + cols - lanes, b_row, sums + j);
+    if (j == 0)
+        for (; j < cols; j++)
+            for (int i = 0; i < rows; i++) sums[j] += a[i] * b[i * b_row + j];
+}
+
+/* C (cols) = or += a (depth) B (depth, cols) for up to FASTNN_SWEEP_COLS columns, read as it lies in memory. */
+FASTNN_INLINE void NAME(sweep_rows)(int ahead, long long cols, long long depth, const SCALAR *a, const SCALAR *b,
+                                    long long b_row, SCALAR *c, int add) {
+    const int lanes = sizeof(VECTOR) / sizeof(SCALAR);
+    SCALAR sums[FASTNN_SWEEP_COLS + sizeof(VECTOR) / sizeof(SCALAR)];
+    long long j = 0, whole = cols / lanes * lanes, shift = whole ? whole + lanes - cols : 0;
+    for (long long i = 0; i < cols + lanes; i++) sums[i] = 0;
+    for (; depth >= FASTNN_SWEEP_ROWS; depth -= FASTNN_SWEEP_ROWS, a += FASTNN_SWEEP_ROWS, b += FASTNN_SWEEP_ROWS * b_row)
+        NAME(add_rows)(FASTNN_SWEEP_ROWS, ahead, cols, a, b, b_row, sums);
+    for (; depth > 0; depth--, a++, b += b_row) NAME(add_rows)(1, 0, cols, a, b, b_row, sums);
+    for (; j < whole; j++) c[j] = add ? c[j] + sums[j] : sums[j];
+    for (; j < cols; j++) c[j] = add ? c[j] + sums[j + shift] : sums[j + shift];
+}
+
+/* The same; of a B that does not fit the first-level cache the next rows are fetched ahead of time. */
 static __attribute__((noinline, unused)) void NAME(fastnn_sweep)(
     long long cols, long long depth, const SCALAR *a, const SCALAR *b, long long b_row, SCALAR *c, int add
 ) {
-    SCALAR sums[FASTNN_SWEEP_COLS];
-    for (long long j = 0; j < cols; j++) sums[j] = 0;
-    for (; depth >= 8; depth -= 8, a += 8, b += 8 * b_row) NAME(add_rows)(8, cols, a, b, b_row, sums);
-    for (; depth > 0; depth--, a++, b += b_row) NAME(add_rows)(1, cols, a, b, b_row, sums);
-    for (long long j = 0; j < cols; j++) c[j] = add ? c[j] + sums[j] : sums[j];
+    if (depth * cols * (long long)sizeof(SCALAR) > FASTNN_SWEEP_NEAR)
+        NAME(sweep_rows)(1, cols, depth, a, b, b_row, c, add);
+    else
+        NAME(sweep_rows)(0, cols, depth, a, b, b_row, c, add);
 }
 
 /* The lanes of a vector added up, in an order that is always the same. */
