@@ -158,7 +158,7 @@ class ArrayBatches:
             return tuple(None if a is None else a[rows] for a in self.arrays)
         # mode="clip" lets take write straight into the buffer.
         return tuple(
-            None if a is None else np.take(a, rows, axis=0, out=b[: len(rows)], mode="clip")
+            None if a is None else a.take(rows, 0, b[: len(rows)], "clip")
             for a, b in zip(self.arrays, self._buffers, strict=True)
         )
 

@@ -9,14 +9,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn.table import DTYPES, HALVES, Argument, Op
+from fastnn_ext.arrays import class_numbers as class_numbers
 from fastnn_ext.arrays import known_pairs as known_pairs
 from fastnn_ext.arrays import ready, within
 from fastnn_ext.arrays import ready_rows as ready_rows
 
 #: The native floating dtypes with their names; ``dtype.name`` takes ten times as long as looking here.
 FLOATING = {np.dtype(name): name for name in DTYPES}
-#: The dtype of class numbers.
-LABELS = np.dtype(np.int64)
+
 
 #: kDLCUDA of DLPack's device types.
 DLPACK_CUDA = 2
@@ -191,11 +191,6 @@ def apart(op: str, arrays: Sequence[Any], names: Sequence[str]) -> None:
         for other in arrays[:i]:
             if shared(array, other):
                 fail(LayoutError, op, name, "memory of its own", "an array that overlaps another argument")
-
-
-def known_labels(value: object, classes: int) -> bool:
-    """Whether a value is an array of one class number a row, as kernels read it."""
-    return ready_rows(value, LABELS, ()) and within(value, classes)
 
 
 def labels(op: str, values: np.ndarray, classes: int) -> None:

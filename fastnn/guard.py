@@ -98,7 +98,8 @@ class Guard:
             self._fail(batches - 1, float("nan"))
 
     def _finite_parameters(self) -> bool:
-        return all(np.isfinite(w).all() for w in self.model.get_weights())
+        model = self.model
+        return all(np.isfinite(w).all() for w in model._views_of(model.backend.to_host(model._flat)))
 
     def _fail(self, batch: int, loss: float) -> NoReturn:
         with np.errstate(all="ignore"):

@@ -182,7 +182,7 @@ class CrossEntropy(Loss):
         return op(y_pred, y_true, weight, label_smoothing=self.label_smoothing, gradient=gradient)
 
     def targets(self, y: Any, output_shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        if len(output_shape) == 1 and output_shape[0] > 1 and checks.known_labels(y, output_shape[0]):
+        if len(output_shape) == 1 and output_shape[0] > 1 and checks.class_numbers(y, output_shape[0]):
             return y
         y = np.asarray(y)
         _several_classes("CrossEntropy", y, output_shape)

@@ -62,6 +62,17 @@ def ready(object value, cnp.dtype dtype) -> bool:
     )
 
 
+def class_numbers(value, int64_t count) -> bool:
+    """Whether a value is an array of int64, one number a row, that a kernel can read as it is, within 0 and `count`."""
+    return (
+        cnp.PyArray_CheckExact(value)
+        and cnp.PyArray_TYPE(<cnp.ndarray> value) == cnp.NPY_INT64
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> value)
+        and cnp.PyArray_NDIM(<cnp.ndarray> value) == 1
+        and within(value, count)
+    )
+
+
 def ready_rows(value, cnp.dtype dtype, tuple shape) -> bool:
     """Whether a kernel can read a value as it is, and it holds rows of this shape."""
     cdef Py_ssize_t axis, ndim = len(shape)
@@ -73,7 +84,7 @@ def ready_rows(value, cnp.dtype dtype, tuple shape) -> bool:
     return True
 
 
-def within(cnp.ndarray labels, int64_t count) -> bool:
+cpdef bint within(cnp.ndarray labels, int64_t count) except -1:
     """Whether all elements of a C-contiguous int64 array are at least 0 and less than `count`."""
     cdef Py_ssize_t i, n = cnp.PyArray_SIZE(labels)
     cdef const int64_t *label = <const int64_t *> cnp.PyArray_DATA(labels)

@@ -2,8 +2,10 @@
 
 The classic scheme (Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplication): B is cut into
 panels of two vectors' width, A into blocks of up to DEPTH columns, and a register tile of up to TILE_ROWS rows times a
-panel accumulates along k. Each element of C is the sum along k in order, in equal stretches of up to DEPTH, whatever
-the tile it falls into and whatever the number of threads: results do not depend on either.
+panel accumulates along k. The last panel has two or three vectors, the last of which overlaps the one before as far as
+there are no columns: 32 x 100 x 10 takes 1.1 us, and 1.5 with B copied to a panel filled up with zeros. Each element of
+C is the sum along k in order, in equal stretches of up to DEPTH, whatever the tile it falls into and whatever the number
+of threads: results do not depend on either.
 """
 
 from cython cimport floating
@@ -17,13 +19,15 @@ cdef extern from "gemm.h" nogil:
     const Py_ssize_t PANEL_BYTES "FASTNN_PANEL_BYTES"
     void fastnn_tiles_f32(
         Py_ssize_t rows, Py_ssize_t vectors, Py_ssize_t tiles, Py_ssize_t a_step, Py_ssize_t depth,
-        const float *a, Py_ssize_t a_row, Py_ssize_t a_col, const float *b, Py_ssize_t b_row,
-        float *c, Py_ssize_t c_row, bint add, const char *next, Py_ssize_t next_step, Py_ssize_t ahead,
+        const float *a, Py_ssize_t a_row, Py_ssize_t a_col, const float *b, Py_ssize_t b_row, Py_ssize_t b_last,
+        float *c, Py_ssize_t c_row, Py_ssize_t c_last, Py_ssize_t c_step, bint add, const char *next,
+        Py_ssize_t next_step, Py_ssize_t ahead,
     ) noexcept
     void fastnn_tiles_f64(
         Py_ssize_t rows, Py_ssize_t vectors, Py_ssize_t tiles, Py_ssize_t a_step, Py_ssize_t depth,
-        const double *a, Py_ssize_t a_row, Py_ssize_t a_col, const double *b, Py_ssize_t b_row,
-        double *c, Py_ssize_t c_row, bint add, const char *next, Py_ssize_t next_step, Py_ssize_t ahead,
+        const double *a, Py_ssize_t a_row, Py_ssize_t a_col, const double *b, Py_ssize_t b_row, Py_ssize_t b_last,
+        double *c, Py_ssize_t c_row, Py_ssize_t c_last, Py_ssize_t c_step, bint add, const char *next,
+        Py_ssize_t next_step, Py_ssize_t ahead,
     ) noexcept
     void fastnn_dots_f32(
         Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t depth, const float *a, Py_ssize_t a_row,
@@ -81,8 +85,8 @@ cdef struct Product:
     void *split              # workspace of amx.pxd, for float32; NULL otherwise
 
 
-cdef inline Py_ssize_t tile_cols(const floating *tag) noexcept nogil:
-    return 2 * VECTOR_BYTES // <Py_ssize_t> sizeof(floating)
+cdef inline Py_ssize_t lanes_of(const floating *tag) noexcept nogil:
+    return VECTOR_BYTES // <Py_ssize_t> sizeof(floating)
 
 
 cdef inline Py_ssize_t tiles_of(Py_ssize_t rows) noexcept nogil:
@@ -100,17 +104,21 @@ cdef inline Py_ssize_t cut(Py_ssize_t total, Py_ssize_t pieces, Py_ssize_t numbe
 
 cdef inline void tiles(
     Py_ssize_t rows, Py_ssize_t vectors, Py_ssize_t count, Py_ssize_t a_step, Py_ssize_t depth,
-    const floating *a, Py_ssize_t a_row, Py_ssize_t a_col, const floating *b, Py_ssize_t b_row,
-    floating *c, Py_ssize_t c_row, bint add, const char *next, Py_ssize_t next_step, Py_ssize_t ahead,
+    const floating *a, Py_ssize_t a_row, Py_ssize_t a_col, const floating *b, Py_ssize_t b_row, Py_ssize_t b_last,
+    floating *c, Py_ssize_t c_row, Py_ssize_t c_last, bint add, const char *next, Py_ssize_t next_step,
+    Py_ssize_t ahead,
 ) noexcept nogil:
-    """C (count * rows, vectors) = or += A (count * rows, depth) B (depth, vectors)."""
+    """C (count * rows, vectors) = or += A (count * rows, depth) B (depth, vectors), the last vectors b_last and c_last
+    elements from the first."""
     if floating is float:
         fastnn_tiles_f32(
-            rows, vectors, count, a_step, depth, a, a_row, a_col, b, b_row, c, c_row, add, next, next_step, ahead
+            rows, vectors, count, a_step, depth, a, a_row, a_col, b, b_row, b_last, c, c_row, c_last, rows * c_row,
+            add, next, next_step, ahead
         )
     else:
         fastnn_tiles_f64(
-            rows, vectors, count, a_step, depth, a, a_row, a_col, b, b_row, c, c_row, add, next, next_step, ahead
+            rows, vectors, count, a_step, depth, a, a_row, a_col, b, b_row, b_last, c, c_row, c_last, rows * c_row,
+            add, next, next_step, ahead
         )
 
 

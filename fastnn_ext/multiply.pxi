@@ -17,16 +17,28 @@ cdef struct Block:
 
 
 cdef struct Panel:
-    # Columns of B, some of which may be wanted no more; and lines of memory that hold the next ones.
+    # Columns of B, and lines of memory that hold the next ones. The last vector begins `last` columns behind the first, so
+    # that it ends with the columns. If these are less than a vector, `skip` of those before or nothing come with them.
     const void *b
-    Py_ssize_t b_row, vectors, col0, cols, skip
+    Py_ssize_t b_row, b_last, vectors, col0, cols, last, skip
     const char *next
     Py_ssize_t next_step, next_lines
 
 
-cdef inline Py_ssize_t first_col(const Product *p, Py_ssize_t panel, Py_ssize_t width) noexcept nogil:
-    """The last panel begins where a whole one fits, if there are so many columns."""
-    return max(0, min(panel * width, p.n - width))
+cdef inline Py_ssize_t panels_of(const Product *p, Py_ssize_t vectors, Py_ssize_t lanes) noexcept nogil:
+    """Panels of so many vectors. Where these are two, columns of a third belong to the last panel."""
+    return max(min(p.n, 1), (p.n + (lanes if vectors == 2 else vectors * lanes) - 1) // (vectors * lanes))
+
+
+cdef inline void take_columns(
+    const Product *p, Py_ssize_t number, Py_ssize_t vectors, Py_ssize_t lanes, Panel *panel
+) noexcept nogil:
+    """Note which columns a panel has."""
+    panel.col0 = number * vectors * lanes
+    panel.cols = vectors * lanes if number + 1 < panels_of(p, vectors, lanes) else p.n - panel.col0
+    panel.vectors = max(2, (panel.cols + lanes - 1) // lanes)
+    panel.last = lanes if panel.cols < lanes else panel.cols - lanes
+    panel.skip = panel.col0 - max(0, p.n - 2 * lanes) if panel.cols < lanes else 0
 
 
 cdef void pack_block(const Product *p, Block *block, floating *out) noexcept nogil:
@@ -47,26 +59,34 @@ cdef void pack_block(const Product *p, Block *block, floating *out) noexcept nog
 
 
 cdef void pack_panels(
-    const Product *p, Py_ssize_t depth0, Py_ssize_t depth, Py_ssize_t width, Py_ssize_t panel0, Py_ssize_t panel1,
-    floating *out,
+    const Product *p, Py_ssize_t depth0, Py_ssize_t depth, Py_ssize_t panel0, Py_ssize_t panel1, floating *out
 ) noexcept nogil:
+    """Panels of two vectors, of which the last one may have three."""
+    cdef Py_ssize_t lanes = lanes_of(out), width = 2 * lanes
     cdef Py_ssize_t at_once = PACK_DEPTH if p.b_col == 1 and panel1 - panel0 > 1 else depth
-    cdef Py_ssize_t start = 0, panel, col
+    cdef Py_ssize_t start = 0, number, count, rows, row
     cdef const floating *b = <const floating *> p.b + depth0 * p.b_row
-    if p.n < width:
+    cdef const floating *x
+    cdef floating *y
+    cdef Panel panel
+    if p.n < lanes:
         memset(out, 0, depth * width * sizeof(floating))
     while start < depth:
-        for panel in range(panel0, panel1):
-            col = first_col(p, panel, width)
-            pack(
-                b + start * p.b_row + col * p.b_col, p.b_col, p.b_row, min(width, p.n), min(at_once, depth - start),
-                out + ((panel - panel0) * depth + start) * width, width, tile_cols(out)
-            )
+        rows = min(at_once, depth - start)
+        for number in range(panel0, panel1):
+            take_columns(p, number, 2, lanes, &panel)
+            row = panel.vectors * lanes
+            x = b + start * p.b_row + panel.col0 * p.b_col
+            y = out + (number - panel0) * depth * width + start * row
+            count = panel.cols if panel.cols == width or panel.cols < lanes else row - lanes
+            pack(x, p.b_col, p.b_row, count, rows, y, row, 2 * lanes_of(out))
+            if panel.cols >= lanes and count < row:
+                pack(x + panel.last * p.b_col, p.b_col, p.b_row, lanes, rows, y + count, row, lanes_of(out))
         start += at_once
 
 
 cdef void block_times_panel(const Product *p, const Block *block, const Panel *panel, floating *tag) noexcept nogil:
-    cdef Py_ssize_t width = panel.vectors * VECTOR_BYTES // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t lanes = lanes_of(tag), width = 2 * lanes
     cdef Py_ssize_t ahead = (panel.next_lines + block.tiles - 1) // block.tiles
     cdef const char *next = panel.next
     cdef Py_ssize_t higher = block.rows % block.tiles  # tiles have one row more, and come first
@@ -85,10 +105,10 @@ cdef void block_times_panel(const Product *p, const Block *block, const Panel *p
         if block.packed:
             a_col = rows
         a_step = rows * (block.depth if block.packed else a_row)
-        if panel.cols == width:
+        if panel.cols >= lanes:
             tiles(
-                rows, panel.vectors, count, a_step, block.depth, a, a_row, a_col, b, panel.b_row, c, p.n, add,
-                next, panel.next_step, ahead
+                rows, panel.vectors, count, a_step, block.depth, a, a_row, a_col, b, panel.b_row, panel.b_last, c, p.n,
+                panel.last, add, next, panel.next_step, ahead
             )
             next += count * ahead * panel.next_step
             c += count * rows * p.n
@@ -97,7 +117,7 @@ cdef void block_times_panel(const Product *p, const Block *block, const Panel *p
             for number in range(count):
                 tiles(
                     rows, panel.vectors, 1, 0, block.depth, a + number * a_step, a_row, a_col, b, panel.b_row,
-                    edge, width, False, next, 0, 0
+                    panel.b_last, edge, width, lanes, False, next, 0, 0
                 )
                 for i in range(rows):
                     for j in range(panel.cols):
@@ -134,10 +154,10 @@ cdef inline Py_ssize_t vectors_of(const Product *p, const floating *tag) noexcep
     return 2 if vectors * VECTOR_BYTES > p.n * <Py_ssize_t> sizeof(floating) else vectors
 
 
-cdef inline bint packs_b(const Product *p, Py_ssize_t width, const floating *tag) noexcept nogil:
+cdef inline bint packs_b(const Product *p, const floating *tag) noexcept nogil:
     """Whether panels of B are copied."""
     cdef Py_ssize_t bytes_apart = p.b_row * <Py_ssize_t> sizeof(floating)
-    return p.b_col != 1 or p.n < width or p.m > (PACK_ROWS if bytes_apart % ALIAS_BYTES else PACK_ALIASED_ROWS)
+    return p.b_col != 1 or p.n < lanes_of(tag) or p.m > (PACK_ROWS if bytes_apart % ALIAS_BYTES else PACK_ALIASED_ROWS)
 
 
 cdef inline Py_ssize_t block_tiles(Py_ssize_t depth, Py_ssize_t itemsize) noexcept nogil:
@@ -148,7 +168,8 @@ cdef inline Py_ssize_t block_tiles(Py_ssize_t depth, Py_ssize_t itemsize) noexce
 cdef inline Py_ssize_t space_bytes(Py_ssize_t m, Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
     """Workspace of a thread: a block of A, and behind it a panel of B, or a slice if there can be several blocks."""
     cdef Py_ssize_t all_panels = (n * itemsize // (2 * VECTOR_BYTES) + 1) * PANEL_BYTES
-    return BLOCK_BYTES + (min(SLICE_BYTES, all_panels) if tiles_of(m) > block_tiles(DEPTH, itemsize) else PANEL_BYTES)
+    cdef Py_ssize_t widest = PANEL_BYTES // 2 * 3
+    return BLOCK_BYTES + (min(SLICE_BYTES, all_panels) if tiles_of(m) > block_tiles(DEPTH, itemsize) else widest)
 
 
 cdef void multiply_block(
@@ -156,35 +177,35 @@ cdef void multiply_block(
     floating *panel_space, bint packed,
 ) noexcept nogil:
     """A block of A times panels of B, which are in `panel_space` already, or one after the other put there if at all."""
-    cdef Py_ssize_t width = vectors * VECTOR_BYTES // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t lanes = lanes_of(panel_space), width = vectors * lanes
     cdef Py_ssize_t number, col, done = panel0
     cdef bint last = block.depth0 + block.depth == p.k
     cdef const floating *b
     cdef Panel panel
-    panel.vectors = vectors
-    panel.b_row = p.b_row if panel_space == NULL else width
-    panel.next_step = 64 if packed else p.b_row * <Py_ssize_t> sizeof(floating)
     for number in range(panel0, panel1):
-        panel.col0 = number * width
-        panel.cols = min(width, p.n - panel.col0)
-        col = first_col(p, number, width)
-        panel.skip = panel.col0 - col
+        take_columns(p, number, vectors, lanes, &panel)
         if packed:
             b = panel_space + (number - panel0) * width * block.depth
         else:
-            b = <const floating *> p.b + block.depth0 * p.b_row + col * p.b_col
+            b = <const floating *> p.b + block.depth0 * p.b_row + (panel.col0 - panel.skip) * p.b_col
         panel.b = b
+        panel.b_row = p.b_row
+        panel.b_last = panel.last
+        if panel_space != NULL:
+            panel.b_row = panel.vectors * lanes
+            panel.b_last = panel.b_row - lanes
         panel.next = <const char *> (b + width * (block.depth if packed else 1))
+        panel.next_step = 64 if packed else p.b_row * <Py_ssize_t> sizeof(floating)
         panel.next_lines = 0
         if number + 1 < panel1 and (packed or p.b_col == 1):
             panel.next_lines = block.depth * vectors * VECTOR_BYTES // 64 if packed else block.depth
         if panel_space != NULL and not packed:
-            pack_panels(p, block.depth0, block.depth, width, number, number + 1, panel_space)
+            pack_panels(p, block.depth0, block.depth, number, number + 1, panel_space)
             panel.b = panel_space
         block_times_panel(p, block, &panel, panel_space)
         if e != NULL and last and (number + 1 - done == FINISHED_PANELS or number + 1 == panel1):
             col = done * width
-            finish(p, e, block.row0, block.rows, col, min(p.n, (number + 1) * width) - col, panel_space)
+            finish(p, e, block.row0, block.rows, col, panel.col0 + panel.cols - col, panel_space)
             done = number + 1
 
 
@@ -193,8 +214,7 @@ cdef void multiply_blocks(
 ) noexcept nogil:
     """This part's rows of C (or its columns, where there are more panels of columns than tiles of rows)."""
     cdef Py_ssize_t vectors = vectors_of(p, tag)
-    cdef Py_ssize_t width = vectors * VECTOR_BYTES // <Py_ssize_t> sizeof(floating)
-    cdef Py_ssize_t panels = (p.n + width - 1) // width
+    cdef Py_ssize_t panels = panels_of(p, vectors, lanes_of(tag))
     cdef Py_ssize_t row0 = 0, row1 = p.m, panel0 = 0, panel1 = panels, slice_panels
     cdef Py_ssize_t stretch, stretches = stretches_of(p.k), row_tiles, most_tiles, blocks, number, tile, stop
     cdef bint pack_a = panels > PACK_PANELS, sliced = False
@@ -211,18 +231,18 @@ cdef void multiply_blocks(
     most_tiles = block_tiles(cut(p.k, stretches, 1), sizeof(floating))
     blocks = (row_tiles + most_tiles - 1) // most_tiles
     slice_panels = panel1 - panel0
-    if packs_b(p, width, tag):
+    if packs_b(p, tag):
         panel_space = <floating *> (<char *> block_space + BLOCK_BYTES)
         sliced = blocks > 1
         if sliced:
-            slice_panels = min(slice_panels, SLICE_BYTES // (DEPTH * vectors * VECTOR_BYTES))
+            slice_panels = min(slice_panels, SLICE_BYTES // (DEPTH * vectors * VECTOR_BYTES) - 1)
     while panel0 < panel1:
         stop = min(panel0 + slice_panels, panel1)
         for stretch in range(stretches):
             block.depth0 = cut(p.k, stretches, stretch)
             block.depth = cut(p.k, stretches, stretch + 1) - block.depth0
             if sliced:
-                pack_panels(p, block.depth0, block.depth, width, panel0, stop, panel_space)
+                pack_panels(p, block.depth0, block.depth, panel0, stop, panel_space)
             for number in range(blocks):
                 tile = row_tiles * number // blocks
                 block.tiles = row_tiles * (number + 1) // blocks - tile

@@ -29,6 +29,9 @@ SIZES = {
         (129, 31, 257), (7, 1031, 33), (301, 5, 1103),
     ],
 }  # fmt: skip
+#: Rows and inner dimension of matrix products of every width around a few vectors.
+NARROW = ((17, 301), (29, 180))
+WIDTHS = range(1, 51)
 #: Numba's simulator runs every CUDA thread as a Python thread, with blocks and tiles that are small as well.
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 if SIMULATED:
@@ -120,6 +123,9 @@ def sizes(op: Op) -> Iterator[dict[str, int]]:
         yield from ({"n": prod(shape), "m": prod(copy_params(shape, **view)["shape"])} for shape, view in COPIES)
         return
     names = [d for d in op.dims if d != "one"]
+    if op.family == "matmul" and len(names) == 3 and not SIMULATED:
+        for m, k in NARROW:
+            yield from (dict(zip(names, (m, k, n), strict=True)) for n in WIDTHS)
     for size in SIZES[len(names)]:
         yield dict(zip(names, size, strict=True)) | ({"one": 1} if "one" in op.dims else {})
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn_ext.arrays import empty, ready, within
+from fastnn_ext.arrays import class_numbers, empty, ready, ready_rows, within
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8"])
@@ -46,3 +46,25 @@ def test_within():
     for wrong in (labels[::2], labels.astype("i4"), labels.astype(">i8")):
         with pytest.raises(TypeError, match="C-contiguous array of native int64"):
             within(wrong, 7)
+
+
+def test_ready_rows():
+    """Rows that kernels read as they are; of all others Python looks after."""
+    rows = np.zeros((4, 2, 3), np.float32)
+    assert ready_rows(rows, np.dtype("f4"), (2, 3)) and ready_rows(rows[:0], np.dtype("f4"), (2, 3))
+    assert ready_rows(np.zeros(4), np.dtype("f8"), ())
+    for other, shape in (
+        (rows, (3, 2)), (rows, (2,)), (rows, (4, 2, 3)), (rows.astype("f8"), (2, 3)), (rows.astype(">f4"), (2, 3)),
+        (np.asfortranarray(rows), (2, 3)), (rows[::2], (2, 3)), (rows.tolist(), (2, 3)), (None, ()), (np.float32(1), ()),
+    ):  # fmt: skip
+        assert not ready_rows(other, np.dtype("f4"), shape)
+
+
+def test_class_numbers():
+    labels = np.array([0, 2, 1])
+    assert class_numbers(labels, 3) and class_numbers(labels[:0], 3)
+    for other in (
+        labels + 1, labels - 1, labels[:, None], labels.astype(np.int32), labels.astype(">i8"), labels * 1.0,
+        np.repeat(labels, 2)[::2], labels.tolist(), np.array(1), None,
+    ):  # fmt: skip
+        assert not class_numbers(other, 3)
