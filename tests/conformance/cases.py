@@ -30,7 +30,7 @@ SIZES = {
     ],
 }  # fmt: skip
 #: Rows and inner dimension of matrix products of every width around a few vectors.
-NARROW = ((17, 301), (29, 180))
+NARROW = ((84, 60), (257, 20))
 WIDTHS = range(1, 51)
 #: Numba's simulator runs every CUDA thread as a Python thread, with blocks and tiles that are small as well.
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
