@@ -119,6 +119,4 @@ def prepared(backend: CompiledBackend, program: Program) -> CompiledReplay:
         (t.dtype.num, t.shape, place) for t, place in zip(program.inputs + program.outputs, places, strict=True)
     ]
     keep = (arrays, scratch, program)
-    return CompiledReplay(
-        instructions, described, len(program.inputs), slots, get_num_threads, amount < SMALL, keep
-    )
+    return CompiledReplay(instructions, described, len(program.inputs), slots, get_num_threads, amount < SMALL, keep)
