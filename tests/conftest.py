@@ -61,7 +61,11 @@ def pytest_generate_tests(metafunc):
     own = own.replace(",", " ").split()
     wanted = [name for name in ("op", "dtype", "backend") if name in metafunc.fixturenames and name not in own]
     if "op" in wanted and "dtype" in wanted:
-        metafunc.parametrize("op, dtype", [(name, dtype) for name, op in TABLE.items() for dtype in op.dtypes])
+        pairs = [(op, dtype) for op in TABLE.values() for dtype in op.dtypes]
+        # With `--dist loadgroup` one process compiles a family's kernels, which share device functions.
+        metafunc.parametrize(
+            "op, dtype", [pytest.param(o.name, d, marks=pytest.mark.xdist_group(o.family)) for o, d in pairs]
+        )
         wanted = wanted[2:]
     for name in wanted:  # the backend varies fastest
         metafunc.parametrize(name, {"op": TABLE, "dtype": DTYPES}.get(name) or backend_params(metafunc.config))

@@ -47,6 +47,7 @@ def by_capability(test, capabilities=CAPABILITIES):
     return pytest.mark.parametrize("capability", capabilities, ids=lambda c: f"sm_{c[0]}{c[1]}")(test)
 
 
+products = pytest.mark.xdist_group("matmul")
 with_ptxas = pytest.mark.skipif(
     ptxas_version() is None, reason="there is no ptxas; `pip install nvidia-cuda-nvcc` provides it"
 )
@@ -71,6 +72,7 @@ def test_assembles(op, dtype, capability):
         assert use.registers <= 255 and use.shared <= 48 * 1024, key
 
 
+@products
 @with_ptxas
 @by_capability
 @pytest.mark.parametrize(
@@ -81,7 +83,9 @@ def test_products_spill_nothing(product, kind, capability):
         assert assemble(ptx, capability).spilled == 0, key
 
 
-@pytest.mark.parametrize("op", [name for name in TABLE if name not in WIDE])
+@pytest.mark.parametrize(
+    "op", [pytest.param(o.name, marks=pytest.mark.xdist_group(o.family)) for o in TABLE.values() if o.name not in WIDE]
+)
 def test_float32_stays_float32(op):
     """A bare literal in a kernel would compute in float64, at 1/32 or 1/64 of the speed on most devices."""
     for dtype in (d for d in TABLE[op].dtypes if d != "float64"):
@@ -89,6 +93,7 @@ def test_float32_stays_float32(op):
             assert ".f64" not in ptx, key
 
 
+@products
 @by_capability
 @pytest.mark.parametrize("kind", TABLE["matmul"].dtypes)
 def test_products(kind, capability):
@@ -129,6 +134,7 @@ MMA = {
 }
 
 
+@products
 @pytest.mark.parametrize("kind", HALVES)
 @by_capability
 def test_halves_are_read_as_they_are(kind, capability):
