@@ -119,6 +119,7 @@ def extensions() -> list[Extension]:
     translated = cythonize(
         [Extension(f"fastnn_ext.{name}", [f"fastnn_ext/{name}.pyx"]) for name in (*COMMON, *FAMILIES, FLOOR)],
         build_dir=str(folder),
+        nthreads=(os.cpu_count() or 1) if platform.system() == "Linux" else 0,  # elsewhere processes do not fork
         language_level=3,
         compiler_directives={
             "boundscheck": False,
