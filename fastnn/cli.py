@@ -17,6 +17,7 @@ OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "lion", "nadam",
 BENCH_GROUPS = (
     "matmul", "dense", "activations", "softmax", "optimizers", "training", "inference", "fit", "scaling",
 )  # fmt: skip
+DEVICE_GROUPS = ("tensor_cores",)  # besides these, with --backend cuda
 PEERS = ("numpy", "torch", "jax", "sklearn", "onnxruntime", "cupy")
 #: Exit status after Ctrl-C: 128 + SIGINT, as shells have it.
 INTERRUPTED = 130
@@ -129,8 +130,8 @@ def _add_bench(commands: Any) -> None:
         "groups",
         metavar="GROUP",
         nargs="*",
-        type=_option(BENCH_GROUPS),
-        help=f"of {', '.join(BENCH_GROUPS)} (default: training inference)",
+        type=_option((*BENCH_GROUPS, *DEVICE_GROUPS)),
+        help=f"of {', '.join(BENCH_GROUPS)} (default: training inference); {', '.join(DEVICE_GROUPS)} on cuda",
     )
     bench.add_argument(
         "--against",

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 #: batch 32, took 155 us on two threads where one takes 37; larger networks' steps are as fast with half or twice of it.
 GRAIN = 2_000_000
 #: Work that is done, a few microseconds, before another thread of Python's is let in: asking costs as much. Two threads
-#: that each run a frozen 64-100-10 network, 1 us a row, get half as much done otherwise as one; of 784-256-128-10, 15 us a
-#: row, they do 1.7 times as many as one.
+#: that each run a frozen 64-100-10 network, 1 us a row, get half as much done otherwise as one; of 784-256-128-10, at
+#: 15 us a row, they do 1.7 times as many as one.
 SMALL = 100_000
 
 

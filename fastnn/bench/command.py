@@ -33,10 +33,14 @@ def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
         raise DataError("--chart draws ratios: it needs --against and one of those libraries")
     if not on_device:
         competitors.append(OneThread(names[0]))
-    groups = device.GROUPS if on_device else GROUPS
+    groups, chosen = device.GROUPS if on_device else GROUPS, args.groups or ("training", "inference")
+    for group in chosen:
+        if group not in groups:
+            place = "on the CPU" if on_device else "with --backend cuda"
+            raise DataError(f"group {group}: it is measured {place} only")
     cases = [
         case
-        for group in args.groups or ("training", "inference")
+        for group in chosen
         for case in (fit(args.images, args.labels) if group == "fit" else groups[group]())
         if args.only in f"{case.kind} {case.label} {case.dtype}"
     ]

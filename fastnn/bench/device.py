@@ -14,8 +14,8 @@ from fastnn.bench.timing import device_times
 
 #: Bytes copied to measure the device's memory.
 COPIED = 1 << 30
-#: Groups of cases by name, as `cases.GROUPS`.
-GROUPS = cases.GROUPS | {
+#: Groups of cases by name, as `cases.GROUPS`, but for what is about the CPU's threads.
+GROUPS = {name: group for name, group in cases.GROUPS.items() if name != "scaling"} | {
     "matmul": partial(cases.matmul, ((4096, 4096, 4096), (8192, 8192, 8192), (64, 4096, 64), (1024, 784, 256))),
     "dense": partial(cases.dense, ((4096, 4096, 4096), (1024, 784, 4096))),
     "tensor_cores": partial(cases.lowered, ((4096, 4096, 4096), (8192, 8192, 8192), (1024, 784, 4096))),

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from fastnn.bench import device
+from fastnn import cli
+from fastnn.bench import cases, device
 from fastnn.bench.peers.ours import Fastnn
 from fastnn.bench.report import compare, measure
 from fastnn.bench.timing import device_times
@@ -45,7 +46,9 @@ def test_cupy(monkeypatch):
 
 
 def test_every_group_is_there():
-    """And larger than the caches of a large card, 50 MB, where memory is what bounds it."""
+    """In the command, and larger than the caches of a large card, 50 MB, where memory is what bounds it."""
+    assert set(device.GROUPS) == {*cli.BENCH_GROUPS, *cli.DEVICE_GROUPS} - {"scaling"}
+    assert set(cases.GROUPS) == set(cli.BENCH_GROUPS)
     for group in ("activations", "optimizers"):
         for case in device.GROUPS[group]():
             assert case.bytes > 5e8, case.label

@@ -277,6 +277,7 @@ def test_interrupt(tmp_path):
         (["train", "digits", "--patience", "3"], "--patience needs --validation-split"),
         (["train", "digits", "--l2", "-1"], "expected a number of at least 0, got '-1'"),
         (["bench", "--json", "no/where.json"], "no/where.json: cannot write there"),
+        (["bench", "tensor_cores"], "group tensor_cores: it is measured with --backend cuda only"),
         (["predict", "a.csv", "digits"], "a.csv"),
         (["predict", "nowhere", "digits"], "nowhere"),
         (["predict", "nowhere"], "expected either DATA or --images FILE"),
