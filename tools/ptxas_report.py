@@ -127,6 +127,7 @@ def ptxas_version() -> tuple[int, int] | None:
     return major - 4, minor  # CUDA 12.0 brought PTX 8.0, CUDA 13.0 PTX 9.0
 
 
+@cache
 def assemble(ptx: str, capability: tuple[int, int]) -> Usage:
     """Assemble a kernel.
 
