@@ -72,6 +72,14 @@ def test_assembles(op, dtype, capability):
         assert use.registers <= 255 and use.shared <= 48 * 1024, key
 
 
+@by_capability
+@pytest.mark.parametrize("op", ["sum", "sum_of_squares", "argmax", "softmax", "layer_norm", "softmax_cross_entropy"])
+def test_reductions(op, capability):
+    """Threads of a warp swap their numbers; only what comes of whole warps goes through shared memory."""
+    for key, ptx in compiled(op, "float32", capability).items():
+        assert "shfl.sync.bfly" in ptx and ptx.count("bar.sync") <= 2 * ptx.count("shfl.sync"), key
+
+
 @products
 @with_ptxas
 @by_capability

@@ -1,7 +1,8 @@
 """Reductions over groups of neighbouring threads of a block, and how work is cut into them.
 
-A group is `lanes` threads, a power of two; a block holds BLOCK // lanes groups. All threads of a block must call
-these functions together, since they meet at barriers.
+A group is `lanes` threads, a power of two; a block holds BLOCK // lanes groups. Within a warp threads swap their
+numbers (shuffles), in each step with threads twice as far away, so that all come to the same result; the results of
+warps meet in shared memory. All threads of a block must call these functions together.
 """
 
 from __future__ import annotations
@@ -11,27 +12,32 @@ from typing import Any
 
 from numpy import float64, int64
 
-from fastnn.kernels.numba_cuda.shim import cuda
+from fastnn.kernels.numba_cuda.shim import SWAPPING, cuda, swapped
 from fastnn.kernels.numba_cuda.sizes import BLOCK, COLUMNS, WAVE
+
+#: Warps of a block.
+WARPS = BLOCK // SWAPPING
 
 
 @cuda.jit(device=True)
 def group_sum(value, lanes):
     """Sum of a float64 number over the group, in each of its threads."""
-    shared = cuda.shared.array(BLOCK, float64)
-    me = cuda.threadIdx.x
-    lane = me & (lanes - 1)
-    shared[me] = value
-    cuda.syncthreads()
-    half = lanes // 2
-    while half > 0:
-        if lane < half:
-            shared[me] += shared[me + half]
+    step = 1
+    while step < min(lanes, SWAPPING):
+        value += swapped(value, step)
+        step *= 2
+    if lanes > SWAPPING:
+        shared = cuda.shared.array(WARPS, float64)
+        me = cuda.threadIdx.x
+        first = me // lanes * (lanes // SWAPPING)
+        if me % SWAPPING == 0:
+            shared[me // SWAPPING] = value
         cuda.syncthreads()
-        half //= 2
-    total = shared[me - lane]
-    cuda.syncthreads()  # the next reduction uses the same memory
-    return total
+        value = shared[first]
+        for warp in range(first + 1, first + lanes // SWAPPING):
+            value += shared[warp]
+        cuda.syncthreads()  # the next reduction uses the same memory
+    return value
 
 
 @cuda.jit(device=True)
@@ -57,20 +63,22 @@ def larger(a, b):
 @cuda.jit(device=True)
 def group_max(value, lanes):
     """Largest of the group's float64 numbers, NaN if there is one, in each of its threads."""
-    shared = cuda.shared.array(BLOCK, float64)
-    me = cuda.threadIdx.x
-    lane = me & (lanes - 1)
-    shared[me] = value
-    cuda.syncthreads()
-    half = lanes // 2
-    while half > 0:
-        if lane < half:
-            shared[me] = larger(shared[me], shared[me + half])
+    step = 1
+    while step < min(lanes, SWAPPING):
+        value = larger(value, swapped(value, step))
+        step *= 2
+    if lanes > SWAPPING:
+        shared = cuda.shared.array(WARPS, float64)
+        me = cuda.threadIdx.x
+        first = me // lanes * (lanes // SWAPPING)
+        if me % SWAPPING == 0:
+            shared[me // SWAPPING] = value
         cuda.syncthreads()
-        half //= 2
-    largest = shared[me - lane]
-    cuda.syncthreads()
-    return largest
+        value = shared[first]
+        for warp in range(first + 1, first + lanes // SWAPPING):
+            value = larger(value, shared[warp])
+        cuda.syncthreads()
+    return value
 
 
 @cuda.jit(device=True)
@@ -84,23 +92,27 @@ def precedes(a, i, b, j):
 @cuda.jit(device=True)
 def group_argmax(value, index, lanes):
     """Index of the element that precedes the group's others, in each of its threads."""
-    values = cuda.shared.array(BLOCK, float64)
-    indices = cuda.shared.array(BLOCK, int64)
-    me = cuda.threadIdx.x
-    lane = me & (lanes - 1)
-    values[me] = value
-    indices[me] = index
-    cuda.syncthreads()
-    half = lanes // 2
-    while half > 0:
-        if lane < half and precedes(values[me + half], indices[me + half], values[me], indices[me]):
-            values[me] = values[me + half]
-            indices[me] = indices[me + half]
+    step = 1
+    while step < min(lanes, SWAPPING):
+        other, place = swapped(value, step), swapped(index, step)
+        if precedes(other, place, value, index):
+            value, index = other, place
+        step *= 2
+    if lanes > SWAPPING:
+        values = cuda.shared.array(WARPS, float64)
+        indices = cuda.shared.array(WARPS, int64)
+        me = cuda.threadIdx.x
+        first = me // lanes * (lanes // SWAPPING)
+        if me % SWAPPING == 0:
+            values[me // SWAPPING] = value
+            indices[me // SWAPPING] = index
         cuda.syncthreads()
-        half //= 2
-    first = indices[me - lane]
-    cuda.syncthreads()
-    return first
+        value, index = values[first], indices[first]
+        for warp in range(first + 1, first + lanes // SWAPPING):
+            if precedes(values[warp], indices[warp], value, index):
+                value, index = values[warp], indices[warp]
+        cuda.syncthreads()
+    return index
 
 
 def lanes_for(size: int) -> int:

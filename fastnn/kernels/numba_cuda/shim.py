@@ -20,8 +20,9 @@ from numba import cuda as numba_cuda
 from numba.cuda.cudadrv.driver import CudaAPIError
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-#: Threads of a warp.
+#: Threads of a warp, and of them those that swap numbers: all, but a part of the simulator's small blocks.
 WARP = 32
+SWAPPING = 4 if SIMULATED else WARP
 
 if SIMULATED:
     import threading
@@ -79,24 +80,28 @@ if SIMULATED:
     class _Meeting:
         """Where the threads of a warp meet."""
 
-        def __init__(self) -> None:
-            self.given: list[Any] = [None] * WARP
+        def __init__(self, lanes: int) -> None:
+            self.given: list[Any] = [None] * lanes
             self.found: Sequence[Any] = ()
             self.together: Any = None
-            self.barrier = threading.Barrier(WARP, self._compute)
+            self.barrier = threading.Barrier(lanes, self._compute)
 
         def _compute(self) -> None:
             self.found = self.together(self.given)
 
-    def by_warp(values: Any, together: Callable[[list[Any]], Sequence[Any]]) -> Any:
+    def by_warp(values: Any, together: Callable[[list[Any]], Sequence[Any]], lanes: int = WARP) -> Any:
         """A thread's item of what `together` makes of what all threads of its warp give; all of them must call."""
         thread: Any = threading.current_thread()
-        warp, lane = divmod(thread.thread_id, WARP)
+        warp, lane = divmod(thread.thread_id, lanes)
         # setdefault is atomic: threads of a warp agree on one.
-        meeting = vars(thread._manager).setdefault(f"warp {warp}", _Meeting())
+        meeting = vars(thread._manager).setdefault(f"warp {warp} of {lanes}", _Meeting(lanes))
         meeting.given[lane], meeting.together = values, together
         meeting.barrier.wait(PATIENCE)
         return meeting.found[lane]
+
+    def swapped(value: Any, step: int) -> Any:
+        """What the thread of the warp gives whose number differs in the bit `step`."""
+        return by_warp(value, lambda given: [given[lane ^ step] for lane in range(SWAPPING)], SWAPPING)
 
     def capability() -> tuple[int, int]:
         """The simulator has every instruction that kernels use."""
@@ -123,6 +128,11 @@ else:
     def inlined(function: Any) -> Any:
         """A device function that becomes part of its callers, so that local arrays can be registers."""
         return cuda.jit(function, device=True, forceinline=True)
+
+    @inlined
+    def swapped(value, step):
+        """What the thread of the warp gives whose number differs in the bit `step`; all threads must call."""
+        return cuda.shfl_xor_sync(0xFFFFFFFF, value, step)
 
     _KINDS = {
         "f": (types.float32, ir.FloatType()), "r": (types.uint32, ir.IntType(32)), "h": (types.uint16, ir.IntType(16)),
@@ -194,9 +204,10 @@ else:
 
 
 __all__ = [
-    "SIMULATED", "WARP", "absent", "address", "allocate", "capability", "copy", "cos", "cuda", "device_array",
-    "elapsed", "exp", "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log", "log1p", "move",
-    "new_event", "new_stream", "pinned", "pow", "sin", "sqrt", "tanh", "to_host", "without_frees",
+    "SIMULATED", "SWAPPING", "WARP", "absent", "address", "allocate", "capability", "copy", "cos", "cuda",
+    "device_array", "elapsed", "exp", "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log",
+    "log1p", "move", "new_event", "new_stream", "pinned", "pow", "sin", "sqrt", "swapped", "tanh", "to_host",
+    "without_frees",
 ]  # fmt: skip
 
 
