@@ -71,6 +71,11 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(name, {"op": TABLE, "dtype": DTYPES}.get(name) or backend_params(metafunc.config))
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the simulator's one process, for minutes of which other workers would wait in the end."""
+    items.sort(key=lambda item: item.path.name != "test_simulator.py")
+
+
 @pytest.fixture(autouse=True)
 def supported(request):
     """Report what a backend lacks, in the tests of what it has."""
