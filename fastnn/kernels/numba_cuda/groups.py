@@ -20,24 +20,47 @@ WARPS = BLOCK // SWAPPING
 
 
 @cuda.jit(device=True)
-def group_sum(value, lanes):
-    """Sum of a float64 number over the group, in each of its threads."""
-    step = 1
-    while step < min(lanes, SWAPPING):
-        value += swapped(value, step)
-        step *= 2
-    if lanes > SWAPPING:
-        shared = cuda.shared.array(WARPS, float64)
-        me = cuda.threadIdx.x
-        first = me // lanes * (lanes // SWAPPING)
-        if me % SWAPPING == 0:
-            shared[me // SWAPPING] = value
-        cuda.syncthreads()
-        value = shared[first]
-        for warp in range(first + 1, first + lanes // SWAPPING):
-            value += shared[warp]
-        cuda.syncthreads()  # the next reduction uses the same memory
-    return value
+def added(a, b):
+    """The sum of two numbers."""
+    return a + b
+
+
+@cuda.jit(device=True)
+def larger(a, b):
+    """The larger of two numbers; NaN where either is NaN."""
+    return a if a >= b or a != a else b
+
+
+def reduction(together: Any) -> Any:
+    """The device function of (number, lanes) that gives what a group's float64 numbers come to, in each of its threads.
+
+    `together` makes one of two numbers.
+    """
+
+    @cuda.jit(device=True)
+    def reduce(value, lanes):
+        step = 1
+        while step < min(lanes, SWAPPING):
+            value = together(value, swapped(value, step))
+            step *= 2
+        if lanes > SWAPPING:
+            shared = cuda.shared.array(WARPS, float64)
+            me = cuda.threadIdx.x
+            first = me // lanes * (lanes // SWAPPING)
+            if me % SWAPPING == 0:
+                shared[me // SWAPPING] = value
+            cuda.syncthreads()
+            value = shared[first]
+            for warp in range(first + 1, first + lanes // SWAPPING):
+                value = together(value, shared[warp])
+            cuda.syncthreads()  # the next reduction uses the same memory
+        return value
+
+    return reduce
+
+
+#: Sum of the group's numbers, and the largest of them, NaN if there is one.
+group_sum, group_max = reduction(added), reduction(larger)
 
 
 @cuda.jit(device=True)
@@ -52,33 +75,6 @@ def column_sum(value, columns):
         total += shared[other]
     cuda.syncthreads()
     return total
-
-
-@cuda.jit(device=True)
-def larger(a, b):
-    """The larger of two numbers; NaN where either is NaN."""
-    return a if a >= b or a != a else b
-
-
-@cuda.jit(device=True)
-def group_max(value, lanes):
-    """Largest of the group's float64 numbers, NaN if there is one, in each of its threads."""
-    step = 1
-    while step < min(lanes, SWAPPING):
-        value = larger(value, swapped(value, step))
-        step *= 2
-    if lanes > SWAPPING:
-        shared = cuda.shared.array(WARPS, float64)
-        me = cuda.threadIdx.x
-        first = me // lanes * (lanes // SWAPPING)
-        if me % SWAPPING == 0:
-            shared[me // SWAPPING] = value
-        cuda.syncthreads()
-        value = shared[first]
-        for warp in range(first + 1, first + lanes // SWAPPING):
-            value = larger(value, shared[warp])
-        cuda.syncthreads()
-    return value
 
 
 @cuda.jit(device=True)
