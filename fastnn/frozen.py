@@ -27,11 +27,12 @@ class Frozen(Inference):
     def __init__(self, model: Sequential, batch_size: int) -> None:
         self._model = model
         self._program = model._program(recording.inference, batch_size)
-        self._run = self._program.compile().run
+        replay = self._program.compile()
+        self._run = replay.run
         self._shape = self._program.outputs[0].shape
         self._rows = self._program.inputs[0].shape
         self._single = batch_size == 1
-        super().__init__(self._program.compile())
+        super().__init__(replay)
 
     def _checked(self, x: Any, out: np.ndarray | None) -> np.ndarray:
         """The output for what is not just the arrays that a replay needs."""
