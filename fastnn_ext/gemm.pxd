@@ -46,8 +46,10 @@ cdef extern from "gemm.h" nogil:
 
 cdef enum:
     # A block of A stays in the second-level cache while the panels of B pass by, half of which it fills where that
-    # has 512 KiB.
+    # has 512 KiB. An A that is not much larger is one block, so that each panel of B is packed right before use:
+    # 256 x 1024 x 1024 gains 2% to 4%.
     BLOCK_BYTES = 256 * 1024
+    WHOLE_BYTES = 384 * 1024
     # Of few columns there are more rows to a block, but no more than this: C stays in the cache for the epilogue.
     BLOCK_DEPTH = 128
     # Columns of B that are packed before the blocks of A pass by, if there are several: they stay in the third-level

@@ -9,8 +9,8 @@ from fastnn_ext.amx cimport (
 )
 from fastnn_ext.gemm cimport (
     ALIAS_BYTES, BLOCK_BYTES, BLOCK_DEPTH, DEPTH, FINISHED_PANELS, PACK_ALIASED_ROWS, PACK_DEPTH, PACK_PANELS,
-    PACK_ROWS, PANEL_BYTES, SKINNY_ROWS, SLICE_BYTES, SWEEP_COLS, TILE_ROWS, VECTOR_BYTES, Product, cut, dots, lanes_of,
-    stretches_of, sweep, tiles, tiles_of,
+    PACK_ROWS, PANEL_BYTES, SKINNY_ROWS, SLICE_BYTES, SWEEP_COLS, TILE_ROWS, VECTOR_BYTES, WHOLE_BYTES, Product, cut,
+    dots, lanes_of, stretches_of, sweep, tiles, tiles_of,
 )
 from fastnn_ext.packing cimport pack
 from fastnn_ext.share cimport first

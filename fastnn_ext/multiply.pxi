@@ -160,16 +160,17 @@ cdef inline bint packs_b(const Product *p, const floating *tag) noexcept nogil:
     return p.b_col != 1 or p.n < lanes_of(tag) or p.m > (PACK_ROWS if bytes_apart % ALIAS_BYTES else PACK_ALIASED_ROWS)
 
 
-cdef inline Py_ssize_t block_tiles(Py_ssize_t depth, Py_ssize_t itemsize) noexcept nogil:
-    """Tiles of rows of a block of A."""
-    return BLOCK_BYTES // (itemsize * max(depth, BLOCK_DEPTH) * TILE_ROWS)
+cdef inline Py_ssize_t blocks_of(Py_ssize_t row_tiles, Py_ssize_t depth, Py_ssize_t itemsize) noexcept nogil:
+    """Blocks that so many tiles of A's rows make."""
+    cdef Py_ssize_t tile_bytes = itemsize * max(depth, BLOCK_DEPTH) * TILE_ROWS, most = BLOCK_BYTES // tile_bytes
+    return 1 if row_tiles * tile_bytes <= WHOLE_BYTES else (row_tiles + most - 1) // most
 
 
 cdef inline Py_ssize_t space_bytes(Py_ssize_t m, Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
     """Workspace of a thread: a block of A, and behind it a panel of B, or a slice if there can be several blocks."""
     cdef Py_ssize_t all_panels = (n * itemsize // (2 * VECTOR_BYTES) + 1) * PANEL_BYTES
     cdef Py_ssize_t widest = PANEL_BYTES // 2 * 3
-    return BLOCK_BYTES + (min(SLICE_BYTES, all_panels) if tiles_of(m) > block_tiles(DEPTH, itemsize) else widest)
+    return WHOLE_BYTES + (min(SLICE_BYTES, all_panels) if blocks_of(tiles_of(m), DEPTH, itemsize) > 1 else widest)
 
 
 cdef void multiply_block(
@@ -216,7 +217,7 @@ cdef void multiply_blocks(
     cdef Py_ssize_t vectors = vectors_of(p, tag)
     cdef Py_ssize_t panels = panels_of(p, vectors, lanes_of(tag))
     cdef Py_ssize_t row0 = 0, row1 = p.m, panel0 = 0, panel1 = panels, slice_panels
-    cdef Py_ssize_t stretch, stretches = stretches_of(p.k), row_tiles, most_tiles, blocks, number, tile, stop
+    cdef Py_ssize_t stretch, stretches = stretches_of(p.k), row_tiles, blocks, number, tile, stop
     cdef bint pack_a = panels > PACK_PANELS, sliced = False
     cdef floating *block_space = <floating *> (<char *> p.workspace + part * space_bytes(p.m, p.n, sizeof(floating)))
     cdef floating *panel_space = NULL
@@ -228,11 +229,10 @@ cdef void multiply_blocks(
         panel0 = panels * part // parts
         panel1 = panels * (part + 1) // parts
     row_tiles = tiles_of(row1 - row0)
-    most_tiles = block_tiles(cut(p.k, stretches, 1), sizeof(floating))
-    blocks = (row_tiles + most_tiles - 1) // most_tiles
+    blocks = blocks_of(row_tiles, cut(p.k, stretches, 1), sizeof(floating))
     slice_panels = panel1 - panel0
     if packs_b(p, tag):
-        panel_space = <floating *> (<char *> block_space + BLOCK_BYTES)
+        panel_space = <floating *> (<char *> block_space + WHOLE_BYTES)
         sliced = blocks > 1
         if sliced:
             slice_panels = min(slice_panels, SLICE_BYTES // (DEPTH * vectors * VECTOR_BYTES) - 1)
