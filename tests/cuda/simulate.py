@@ -12,8 +12,10 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import ml_dtypes  # noqa: F401  (tells NumPy of bfloat16)
@@ -304,6 +306,39 @@ def aligned() -> str:
     return ""
 
 
+def placed(value: np.ndarray, offset: int) -> tuple[Any, Any]:
+    """A copy on the device that begins so many elements after a multiple of 16 bytes, and the memory around it."""
+    block = np.full(value.size + 24, 7, value.dtype)
+    there = fn.to_device(block)
+    first = 8 + offset + -shim.address(there) % 16 // value.itemsize
+    array = there[first : first + value.size]
+    backends.load("cuda").assign(array, value)
+    assert (shim.address(array) % 16 == 0) == (offset == 0)
+    return array, there
+
+
+def vectors() -> str:
+    """What is wrong with elementwise ops that find some of their arrays at multiples of 16 bytes, or "".
+
+    All get the same bits, whatever the places, and touch nothing around them.
+    """
+    backend, rng = backends.load("cuda"), np.random.default_rng(0)
+    for (name, op), dtype, n in product(TABLE.items(), DTYPES, (1, 4, 11)):
+        if any(argument.dims != ("n",) or argument.integer for argument in op.arguments):
+            continue
+        values = [rng.uniform(0.1, 0.9, n).astype(dtype) for _ in op.arguments]
+        found = set()
+        for offsets in ((1,) * 5, (0,) * 5, (0, 1, 0, 1, 0), (1, 0, 1, 0, 1)):
+            arrays, around = zip(*map(placed, values, offsets), strict=False)
+            backend.run(op, arrays, {"n": n}, op.params)
+            found.add(b"".join(fn.to_host(a).tobytes() for a in arrays))
+            if any(np.count_nonzero(fn.to_host(block) == 7) != 24 for block in around):
+                return f"{name} {dtype} {n} {offsets}: written outside the arrays"
+        if len(found) > 1:
+            return f"{name} {dtype} {n}: results depend on the places"
+    return ""
+
+
 def exhausted() -> str:
     """The error when device memory is exhausted."""
     backend = backends.load("cuda")
@@ -328,7 +363,7 @@ if __name__ == "__main__":
     names = sys.argv[2:] or TABLE
     results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in TABLE[name].dtypes}
     results |= {"training": training(), "exhausted": exhausted(), "interoperation": interoperation()}
-    results |= {"aligned": aligned(), "policies": policies(backends.load("cuda"))}
+    results |= {"aligned": aligned(), "vectors": vectors(), "policies": policies(backends.load("cuda"))}
     results["halves"] = halves(backends.load("cuda"))
     results["fitted"] = {"well": fitted(), "badly": fitted(1e200)}
     results["graphs"] = {broken: captured(broken) for broken in BROKEN}

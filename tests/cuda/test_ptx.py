@@ -47,6 +47,11 @@ def by_capability(test, capabilities=CAPABILITIES):
     return pytest.mark.parametrize("capability", capabilities, ids=lambda c: f"sm_{c[0]}{c[1]}")(test)
 
 
+def elementwise(op):
+    """Whether all arrays of an op have one size, and an element of each makes one element of the others."""
+    return all(argument.dims == ("n",) and not argument.integer for argument in op.arguments)
+
+
 products = pytest.mark.xdist_group("matmul")
 with_ptxas = pytest.mark.skipif(
     ptxas_version() is None, reason="there is no ptxas; `pip install nvidia-cuda-nvcc` provides it"
@@ -99,6 +104,23 @@ def test_float32_stays_float32(op):
     for dtype in (d for d in TABLE[op].dtypes if d != "float64"):
         for key, ptx in compiled(op, dtype, CAPABILITIES[0]).items():
             assert ".f64" not in ptx, key
+
+
+@by_capability
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.xdist_group(TABLE[n].family)) for n in TABLE if elementwise(TABLE[n])]
+)
+def test_elements(name, dtype, capability):
+    """Every array is read and written 16 bytes at once, once by each thread, and elements live in registers."""
+    op, vector = TABLE[name], VECTORS[dtype]
+    # Four random words make four elements; of the gradient of "linear" the output is given, but not needed.
+    times = 2 if op.family == "random" and dtype == "float64" else 1
+    read, written = len(op.inputs) - (name == "linear_backward"), len(op.updates) + len(op.outputs)
+    for key, ptx in compiled(name, dtype, capability).items():
+        assert ptx.count(f"ld.global.{vector}") == times * read, key
+        assert ptx.count(f"st.global.{vector}") == times * written, key
+        # libdevice keeps the digits of 2 / pi for huge angles there.
+        assert ".local" not in ptx or name in ("sin", "cos"), key
 
 
 @products

@@ -76,6 +76,11 @@ def test_aligned_products(results):
     assert not results["aligned"], results["aligned"]
 
 
+def test_elements_16_bytes_at_once(results):
+    """Elementwise ops, with arrays that begin at multiples of 16 bytes and others: same bits, nothing beyond them."""
+    assert not results["vectors"], results["vectors"]
+
+
 def test_products_by_tensor_cores(results):
     """Under the policies for less precision, with the instructions emulated as the PTX ISA defines their fragments."""
     assert not results["policies"], results["policies"]

@@ -1,4 +1,4 @@
-"""Activations and their gradients, one thread for each element; softmax and log_softmax, a group for each row."""
+"""Activations and their gradients, element by element; softmax and log_softmax, a group of threads for each row."""
 
 from __future__ import annotations
 
@@ -7,218 +7,24 @@ from collections.abc import Callable
 from numpy import float64, inf
 
 from fastnn.kernels.numba_cuda import scalar, shim
-from fastnn.kernels.numba_cuda.groups import elements, group_max, group_sum, larger, rows
+from fastnn.kernels.numba_cuda.groups import group_max, group_sum, larger, rows
 from fastnn.kernels.numba_cuda.shim import cuda
+from fastnn.kernels.numba_cuda.vectors import elementwise
 
 
-@cuda.jit
-def linear(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = x[i]
+@cuda.jit(device=True)
+def linear(x):
+    return x
 
 
-@cuda.jit
-def linear_backward(dy, y, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = dy[i]
+@cuda.jit(device=True)
+def linear_backward(dy, y):
+    return dy
 
 
-@cuda.jit
-def relu(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.relu(x[i])
-
-
-@cuda.jit
-def relu_backward(dy, y, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.relu_backward(dy[i], y[i])
-
-
-@cuda.jit
-def leaky_relu(x, y, alpha):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.leaky_relu(x[i], alpha)
-
-
-@cuda.jit
-def leaky_relu_backward(dy, y, dx, alpha):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.leaky_relu_backward(dy[i], y[i], alpha)
-
-
-@cuda.jit
-def elu(x, y, alpha):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.elu(x[i], alpha)
-
-
-@cuda.jit
-def elu_backward(dy, y, dx, alpha):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.elu_backward(dy[i], y[i], alpha)
-
-
-@cuda.jit
-def gelu(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.gelu(x[i])
-
-
-@cuda.jit
-def gelu_backward(dy, x, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.gelu_backward(dy[i], x[i])
-
-
-@cuda.jit
-def gelu_tanh(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.gelu_tanh(x[i])
-
-
-@cuda.jit
-def gelu_tanh_backward(dy, x, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.gelu_tanh_backward(dy[i], x[i])
-
-
-@cuda.jit
-def silu(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.silu(x[i])
-
-
-@cuda.jit
-def silu_backward(dy, x, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.silu_backward(dy[i], x[i])
-
-
-@cuda.jit
-def sigmoid(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.sigmoid(x[i])
-
-
-@cuda.jit
-def sigmoid_backward(dy, y, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.sigmoid_backward(dy[i], y[i])
-
-
-@cuda.jit
-def tanh(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = shim.tanh(x[i])
-
-
-@cuda.jit
-def tanh_backward(dy, y, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.tanh_backward(dy[i], y[i])
-
-
-@cuda.jit
-def softplus(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.softplus(x[i])
-
-
-@cuda.jit
-def softplus_backward(dy, y, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.softplus_backward(dy[i], y[i])
-
-
-@cuda.jit
-def selu(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.selu(x[i])
-
-
-@cuda.jit
-def selu_backward(dy, y, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.selu_backward(dy[i], y[i])
-
-
-@cuda.jit
-def softsign(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.softsign(x[i])
-
-
-@cuda.jit
-def softsign_backward(dy, x, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.softsign_backward(dy[i], x[i])
-
-
-@cuda.jit
-def hard_sigmoid(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.hard_sigmoid(x[i])
-
-
-@cuda.jit
-def hard_sigmoid_backward(dy, y, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.hard_sigmoid_backward(dy[i], y[i])
-
-
-@cuda.jit
-def hard_swish(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.hard_swish(x[i])
-
-
-@cuda.jit
-def hard_swish_backward(dy, x, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.hard_swish_backward(dy[i], x[i])
-
-
-@cuda.jit
-def mish(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.mish(x[i])
-
-
-@cuda.jit
-def mish_backward(dy, x, dx):
-    i = cuda.grid(1)
-    if i < dx.size:
-        dx[i] = scalar.mish_backward(dy[i], x[i])
+@cuda.jit(device=True)
+def tanh(x):
+    return shim.tanh(x)
 
 
 @cuda.jit(device=True)
@@ -299,20 +105,19 @@ def log_softmax_backward(dy, y, dx, lanes):
             dx[row, j] = T(float64(dy[row, j]) - float64(shim.exp(y[row, j])) * total)
 
 
-KERNELS = {
-    "linear": elements(linear), "linear_backward": elements(linear_backward), "relu": elements(relu),
-    "relu_backward": elements(relu_backward), "leaky_relu": elements(leaky_relu),
-    "leaky_relu_backward": elements(leaky_relu_backward), "elu": elements(elu), "elu_backward": elements(elu_backward),
-    "gelu": elements(gelu), "gelu_backward": elements(gelu_backward), "gelu_tanh": elements(gelu_tanh),
-    "gelu_tanh_backward": elements(gelu_tanh_backward), "silu": elements(silu),
-    "silu_backward": elements(silu_backward), "sigmoid": elements(sigmoid),
-    "sigmoid_backward": elements(sigmoid_backward), "tanh": elements(tanh), "tanh_backward": elements(tanh_backward),
-    "softplus": elements(softplus), "softplus_backward": elements(softplus_backward), "selu": elements(selu),
-    "selu_backward": elements(selu_backward), "softsign": elements(softsign),
-    "softsign_backward": elements(softsign_backward), "hard_sigmoid": elements(hard_sigmoid),
-    "hard_sigmoid_backward": elements(hard_sigmoid_backward), "hard_swish": elements(hard_swish),
-    "hard_swish_backward": elements(hard_swish_backward), "mish": elements(mish),
-    "mish_backward": elements(mish_backward), "softmax": rows(softmax), "softmax_backward": rows(softmax_backward),
+KERNELS = elementwise({
+    "linear": linear, "linear_backward": linear_backward, "relu": scalar.relu, "relu_backward": scalar.relu_backward,
+    "leaky_relu": scalar.leaky_relu, "leaky_relu_backward": scalar.leaky_relu_backward, "elu": scalar.elu,
+    "elu_backward": scalar.elu_backward, "gelu": scalar.gelu, "gelu_backward": scalar.gelu_backward,
+    "gelu_tanh": scalar.gelu_tanh, "gelu_tanh_backward": scalar.gelu_tanh_backward, "silu": scalar.silu,
+    "silu_backward": scalar.silu_backward, "sigmoid": scalar.sigmoid, "sigmoid_backward": scalar.sigmoid_backward,
+    "tanh": tanh, "tanh_backward": scalar.tanh_backward, "softplus": scalar.softplus,
+    "softplus_backward": scalar.softplus_backward, "selu": scalar.selu, "selu_backward": scalar.selu_backward,
+    "softsign": scalar.softsign, "softsign_backward": scalar.softsign_backward, "hard_sigmoid": scalar.hard_sigmoid,
+    "hard_sigmoid_backward": scalar.hard_sigmoid_backward, "hard_swish": scalar.hard_swish,
+    "hard_swish_backward": scalar.hard_swish_backward, "mish": scalar.mish, "mish_backward": scalar.mish_backward,
+}) | {
+    "softmax": rows(softmax), "softmax_backward": rows(softmax_backward),
     "log_softmax": rows(log_softmax), "log_softmax_backward": rows(log_softmax_backward),
 }  # fmt: skip
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {}

@@ -1,4 +1,4 @@
-"""Elementwise arithmetic, exp, log, sin, cos, power, and the strided copy: one thread for each element."""
+"""Elementwise arithmetic, exp, log, sin, cos, power, and the strided copy: a thread for each of its elements."""
 
 from __future__ import annotations
 
@@ -6,123 +6,75 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnn.kernels.numba_cuda import scalar, shim
-from fastnn.kernels.numba_cuda.groups import blocks_for, elements, larger
+from fastnn.kernels.numba_cuda.groups import added, blocks_for, larger
 from fastnn.kernels.numba_cuda.shim import cuda
 from fastnn.kernels.numba_cuda.sizes import BLOCK
+from fastnn.kernels.numba_cuda.vectors import elementwise
 
 
-@cuda.jit
-def add(a, b, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = a[i] + b[i]
+@cuda.jit(device=True)
+def subtract(a, b):
+    return a - b
 
 
-@cuda.jit
-def subtract(a, b, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = a[i] - b[i]
+@cuda.jit(device=True)
+def multiply(a, b):
+    return a * b
 
 
-@cuda.jit
-def multiply(a, b, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = a[i] * b[i]
+@cuda.jit(device=True)
+def divide(a, b):
+    return a / b
 
 
-@cuda.jit
-def divide(a, b, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = a[i] / b[i]
-
-
-@cuda.jit
-def maximum(a, b, y):
-    """The larger of two; NaN where either is NaN."""
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = larger(a[i], b[i])
-
-
-@cuda.jit
-def maximum_backward(dy, a, b, da, db):
+@cuda.jit(device=True)
+def maximum_backward(dy, a, b):
     """The gradient goes to the larger input; equal inputs share it."""
-    T = dy.dtype.type
-    i = cuda.grid(1)
-    if i < dy.size:
-        fraction = T(1) if a[i] > b[i] else (T(0.5) if a[i] == b[i] else T(0))
-        da[i] = dy[i] * fraction
-        db[i] = dy[i] * (T(1) - fraction)
+    T = type(dy)
+    fraction = T(1) if a > b else (T(0.5) if a == b else T(0))
+    return dy * fraction, dy * (T(1) - fraction)
 
 
-@cuda.jit
-def prelu(x, slope, y):
+@cuda.jit(device=True)
+def prelu(x, slope):
     """x, or slope x where x is not positive."""
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = x[i] if x[i] > x.dtype.type(0) else x[i] * slope[i]
+    return x if x > type(x)(0) else x * slope
 
 
-@cuda.jit
-def prelu_backward(dy, x, slope, dx, dslope):
-    T = dy.dtype.type
-    i = cuda.grid(1)
-    if i < dy.size:
-        dx[i] = dy[i] if x[i] > T(0) else dy[i] * slope[i]
-        dslope[i] = T(0) if x[i] > T(0) else dy[i] * x[i]
+@cuda.jit(device=True)
+def prelu_backward(dy, x, slope):
+    T = type(dy)
+    return dy if x > T(0) else dy * slope, T(0) if x > T(0) else dy * x
 
 
-@cuda.jit
-def power(a, b, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = scalar.power(a[i], b[i])
+@cuda.jit(device=True)
+def affine(x, scale, shift):
+    return x * scale + shift
 
 
-@cuda.jit
-def affine(x, y, scale, shift):
-    """y = scale x + shift"""
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = x[i] * scale + shift
+@cuda.jit(device=True)
+def exp(x):
+    return shim.exp(x)
 
 
-@cuda.jit
-def exp(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = shim.exp(x[i])
+@cuda.jit(device=True)
+def log(x):
+    return shim.log(x)
 
 
-@cuda.jit
-def log(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = shim.log(x[i])
+@cuda.jit(device=True)
+def sin(x):
+    return shim.sin(x)
 
 
-@cuda.jit
-def sin(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = shim.sin(x[i])
+@cuda.jit(device=True)
+def cos(x):
+    return shim.cos(x)
 
 
-@cuda.jit
-def cos(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = shim.cos(x[i])
-
-
-@cuda.jit
-def sqrt(x, y):
-    i = cuda.grid(1)
-    if i < y.size:
-        y[i] = shim.sqrt(x[i])
+@cuda.jit(device=True)
+def sqrt(x):
+    return shim.sqrt(x)
 
 
 @cuda.jit
@@ -159,11 +111,9 @@ def launch_copy(launch: Callable, arrays: list, workspace: Any, dims: dict, para
     launch(copy, blocks_for(dims["m"]), BLOCK, x, y, *collapsed(params["shape"], params["strides"]))
 
 
-KERNELS = {
-    "add": elements(add), "subtract": elements(subtract), "multiply": elements(multiply), "divide": elements(divide),
-    "maximum": elements(maximum), "maximum_backward": elements(maximum_backward),
-    "prelu": elements(prelu), "prelu_backward": elements(prelu_backward), "power": elements(power),
-    "affine": elements(affine), "exp": elements(exp), "log": elements(log), "sin": elements(sin),
-    "cos": elements(cos), "sqrt": elements(sqrt), "copy": launch_copy,
-}  # fmt: skip
+KERNELS = elementwise({
+    "add": added, "subtract": subtract, "multiply": multiply, "divide": divide, "maximum": larger,
+    "maximum_backward": maximum_backward, "prelu": prelu, "prelu_backward": prelu_backward, "power": scalar.power,
+    "affine": affine, "exp": exp, "log": log, "sin": sin, "cos": cos, "sqrt": sqrt,
+}) | {"copy": launch_copy}  # fmt: skip
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {}

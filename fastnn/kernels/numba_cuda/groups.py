@@ -129,16 +129,6 @@ def columns_for(size: int) -> int:
     return COLUMNS if size >= COLUMNS * WAVE else COLUMNS // 4
 
 
-def elements(kernel: Any) -> Callable[..., None]:
-    """Launcher of a kernel with one thread for each element, parameters in the arrays' type."""
-
-    def launcher(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
-        cast = arrays[0].dtype.type
-        launch(kernel, blocks_for(dims["n"]), BLOCK, *arrays, *(cast(v) for v in params.values()))
-
-    return launcher
-
-
 def rows(kernel: Any) -> Callable[..., None]:
     """Launcher of a kernel with a group of threads for each row of an (o,r) array; nothing to do where r is 0."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from numpy import int64, uint64
@@ -11,6 +12,7 @@ from fastnn.kernels.numba_cuda.groups import blocks_for
 from fastnn.kernels.numba_cuda.scalar import is_single, quartic
 from fastnn.kernels.numba_cuda.shim import cuda, log, sqrt
 from fastnn.kernels.numba_cuda.sizes import BLOCK
+from fastnn.kernels.numba_cuda.vectors import accesses
 
 _LOW = uint64(0xFFFFFFFF)
 _EIGHT, _HALF = uint64(8), uint64(32)
@@ -34,22 +36,6 @@ def philox4x32(block, counter):
         k0 = (k0 + _WEYL_0) & _LOW
         k1 = (k1 + _WEYL_1) & _LOW
     return c0, c1, c2, c3
-
-
-@cuda.jit
-def dropout(x, y, threshold, scale, counter):
-    """x (n) -> y (n): 0 where the element's word is below the threshold, elsewhere scale x; four elements a thread."""
-    T = x.dtype.type
-    first = 4 * cuda.grid(1)
-    if first < y.size:
-        words = philox4x32(uint64(cuda.grid(1)), counter)
-        y[first] = x[first] * scale if words[0] >= threshold else T(0)
-        if first + 1 < y.size:
-            y[first + 1] = x[first + 1] * scale if words[1] >= threshold else T(0)
-        if first + 2 < y.size:
-            y[first + 2] = x[first + 2] * scale if words[2] >= threshold else T(0)
-        if first + 3 < y.size:
-            y[first + 3] = x[first + 3] * scale if words[3] >= threshold else T(0)
 
 
 @cuda.jit(device=True)
@@ -106,35 +92,48 @@ def normals(block, counter, like):
     return z0, z1, z2, z3
 
 
-@cuda.jit
-def gaussian_noise(x, y, stddev, counter):
-    """x (n) -> y (n): x + stddev z; four elements a thread."""
-    first = 4 * cuda.grid(1)
-    if first < y.size:
-        z = normals(uint64(cuda.grid(1)), counter, stddev)
-        y[first] = x[first] + stddev * z[0]
-        if first + 1 < y.size:
-            y[first + 1] = x[first + 1] + stddev * z[1]
-        if first + 2 < y.size:
-            y[first + 2] = x[first + 2] + stddev * z[2]
-        if first + 3 < y.size:
-            y[first + 3] = x[first + 3] + stddev * z[3]
+@cuda.jit(device=True)
+def words(block, counter, like):
+    """Four random words."""
+    return philox4x32(block, counter)
 
 
-@cuda.jit
-def gaussian_dropout(x, y, stddev, counter):
-    """x (n) -> y (n): x (1 + stddev z); four elements a thread."""
-    one = x.dtype.type(1)
-    first = 4 * cuda.grid(1)
-    if first < y.size:
-        z = normals(uint64(cuda.grid(1)), counter, stddev)
-        y[first] = x[first] * (one + stddev * z[0])
-        if first + 1 < y.size:
-            y[first + 1] = x[first + 1] * (one + stddev * z[1])
-        if first + 2 < y.size:
-            y[first + 2] = x[first + 2] * (one + stddev * z[2])
-        if first + 3 < y.size:
-            y[first + 3] = x[first + 3] * (one + stddev * z[3])
+@cuda.jit(device=True)
+def dropout(x, word, factor, threshold):
+    """0 where the element's word is below the threshold, elsewhere x times the factor."""
+    return x * factor if word >= threshold else type(x)(0)
+
+
+@cuda.jit(device=True)
+def gaussian_noise(x, z, stddev, _):
+    """x + stddev z"""
+    return x + stddev * z
+
+
+@cuda.jit(device=True)
+def gaussian_dropout(x, z, stddev, _):
+    """x (1 + stddev z)"""
+    return x * (type(x)(1) + stddev * z)
+
+
+@cache
+def kernel_of(draw: Any, formula: Any, T: Any) -> Any:
+    """The kernel that draws four numbers a thread, one for each of its elements."""
+    load, store = accesses(T, 4)
+
+    def kernel(x, y, factor, threshold, counter):
+        """x (n) -> y (n) = formula(x, number drawn, factor, threshold)"""
+        first = 4 * cuda.grid(1)
+        if first < y.size:
+            held = cuda.local.array(4, T)
+            load(held, x, first)
+            drawn = draw(uint64(cuda.grid(1)), counter, T(0))
+            for w in range(4):
+                held[w] = formula(held[w], drawn[w], factor, threshold)
+            store(y, first, held)
+
+    kernel.__qualname__ = formula.__name__  # profilers show it
+    return cuda.jit(kernel)
 
 
 def counter_of(params: dict) -> tuple[uint64, ...]:
@@ -143,26 +142,29 @@ def counter_of(params: dict) -> tuple[uint64, ...]:
     return tuple(map(uint64, (seed & 0xFFFFFFFF, seed >> 32, int(params["stream"]), int(params["step"]))))
 
 
-def launch_dropout(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+def launcher(draw: Any, formula: Any, numbers: Callable[[dict], tuple[float, int]]) -> Callable[..., None]:
+    """Launcher of a kernel with the factor and the threshold that follow from an op's parameters."""
+
+    def launch_drawn(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
+        T, blocks = arrays[0].dtype.type, blocks_for(-(-dims["n"] // 4))
+        factor, threshold = numbers(params)
+        launch(kernel_of(draw, formula, T), blocks, BLOCK, *arrays, T(factor), uint64(threshold), counter_of(params))
+
+    return launch_drawn
+
+
+def dropout_numbers(params: dict) -> tuple[float, int]:
     rate = float(params["rate"])
-    scale = arrays[0].dtype.type(1 / (1 - rate) if rate < 1 else 0)
-    threshold = uint64(int(rate * 2**32))
-    launch(dropout, blocks_for(-(-dims["n"] // 4)), BLOCK, *arrays, threshold, scale, counter_of(params))
+    return 1 / (1 - rate) if rate < 1 else 0, int(rate * 2**32)
 
 
-def gaussian(kernel: Any) -> Callable[..., None]:
-    """Launcher of a kernel with one thread for every four elements."""
-
-    def launcher(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
-        stddev = arrays[0].dtype.type(params["stddev"])
-        launch(kernel, blocks_for(-(-dims["n"] // 4)), BLOCK, *arrays, stddev, counter_of(params))
-
-    return launcher
+def gaussian_numbers(params: dict) -> tuple[float, int]:
+    return params["stddev"], 0
 
 
 KERNELS = {
-    "dropout": launch_dropout,
-    "gaussian_noise": gaussian(gaussian_noise),
-    "gaussian_dropout": gaussian(gaussian_dropout),
+    "dropout": launcher(words, dropout, dropout_numbers),
+    "gaussian_noise": launcher(normals, gaussian_noise, gaussian_numbers),
+    "gaussian_dropout": launcher(normals, gaussian_dropout, gaussian_numbers),
 }
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {}

@@ -8,11 +8,12 @@ from typing import Any
 from numpy import float64
 
 from fastnn.kernels.numba_cuda import shim
-from fastnn.kernels.numba_cuda.groups import blocks_for, column_sum, elements, group_sum
+from fastnn.kernels.numba_cuda.groups import column_sum, group_sum
 from fastnn.kernels.numba_cuda.reductions import chunks_of, launch_totals
 from fastnn.kernels.numba_cuda.scalar import clip
 from fastnn.kernels.numba_cuda.shim import cuda
 from fastnn.kernels.numba_cuda.sizes import BLOCK, CHUNK, COLUMNS
+from fastnn.kernels.numba_cuda.vectors import Elementwise
 
 
 @cuda.jit
@@ -39,12 +40,10 @@ def penalty(p, g, partial, factors, slopes):
         partial[cuda.blockIdx.x] = total
 
 
-@cuda.jit
-def soft_threshold(p, numbers):
-    """p (n): sign(p) max(|p| - t, 0) = p - clip(p, -t, t), t the only one of `numbers`."""
-    i = cuda.grid(1)
-    if i < p.size:
-        p[i] -= clip(p[i], -numbers[0], numbers[0])
+@cuda.jit(device=True)
+def soft_threshold(p, threshold):
+    """sign(p) max(|p| - t, 0) = p - clip(p, -t, t)"""
+    return p - clip(p, -threshold, threshold)
 
 
 @cuda.jit
@@ -62,12 +61,10 @@ def max_norm(w, limit):
             w[i, column] = float64(w[i, column]) * (limit / norm)
 
 
-@cuda.jit
+@cuda.jit(device=True)
 def clip_by_value(g, limit):
-    """g (n): to [-limit, limit]."""
-    i = cuda.grid(1)
-    if i < g.size:
-        g[i] = clip(g[i], -limit, limit)
+    """g, to [-limit, limit]."""
+    return clip(g, -limit, limit)
 
 
 def launch_penalty(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
@@ -78,18 +75,14 @@ def launch_penalty(launch: Callable, arrays: list, workspace: Any, dims: dict, p
     launch_totals(launch, workspace, value, chunks)
 
 
-def launch_threshold(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
-    (p,) = arrays
-    launch(soft_threshold, blocks_for(dims["n"]), BLOCK, p, (p.dtype.type(params["learning_rate"] * params["l1"]),))
-
-
 def launch_max_norm(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
     launch(max_norm, -(-dims["o"] // COLUMNS), BLOCK, *arrays, float(params["max_norm"]))
 
 
 KERNELS = {
-    "penalty": launch_penalty, "soft_threshold": launch_threshold, "max_norm": launch_max_norm,
-    "clip_by_value": elements(clip_by_value),
+    "penalty": launch_penalty, "max_norm": launch_max_norm,
+    "soft_threshold": Elementwise("soft_threshold", soft_threshold, lambda p: (p["learning_rate"] * p["l1"],)),
+    "clip_by_value": Elementwise("clip_by_value", clip_by_value),
 }  # fmt: skip
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {
     "penalty": lambda dims, params, itemsize: 8 * chunks_of(dims["n"], CHUNK),

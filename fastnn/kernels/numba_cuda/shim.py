@@ -111,6 +111,10 @@ if SIMULATED:
         """Copy 16 bytes."""
         to[i : i + 16 // to.dtype.itemsize] = source[j : j + 16 // source.dtype.itemsize].view(to.dtype)
 
+    def aligned(x: Any) -> bool:
+        """Whether an array begins at a multiple of 16 bytes."""
+        return address(x) % 16 == 0
+
     def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
         return kernel[blocks, threads, stream]
 
@@ -193,6 +197,17 @@ else:
 
         return types.void(to, types.intp, source, types.intp), generate
 
+    @intrinsic
+    def aligned(typing_context, x):
+        """Whether an array begins at a multiple of 16 bytes."""
+
+        def generate(context, builder, signature, arguments):
+            data = context.make_array(x)(context, builder, arguments[0]).data
+            low = builder.and_(builder.ptrtoint(data, ir.IntType(64)), ir.Constant(ir.IntType(64), 15))
+            return builder.icmp_unsigned("==", low, ir.Constant(ir.IntType(64), 0))
+
+        return types.boolean(x), generate
+
     _adopted = numba_cuda.as_cuda_array
 
     @lru_cache(maxsize=4096)
@@ -204,7 +219,7 @@ else:
 
 
 __all__ = [
-    "SIMULATED", "SWAPPING", "WARP", "absent", "address", "allocate", "capability", "copy", "cos", "cuda",
+    "SIMULATED", "SWAPPING", "WARP", "absent", "address", "aligned", "allocate", "capability", "copy", "cos", "cuda",
     "device_array", "elapsed", "exp", "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log",
     "log1p", "move", "new_event", "new_stream", "pinned", "pow", "sin", "sqrt", "swapped", "tanh", "to_host",
     "without_frees",
