@@ -7,27 +7,27 @@ from typing import Any
 
 from fastnn.kernels.numba_cuda import scalar, shim
 from fastnn.kernels.numba_cuda.groups import added, blocks_for, larger
-from fastnn.kernels.numba_cuda.shim import cuda
+from fastnn.kernels.numba_cuda.shim import cuda, inlined
 from fastnn.kernels.numba_cuda.sizes import BLOCK
 from fastnn.kernels.numba_cuda.vectors import elementwise
 
 
-@cuda.jit(device=True)
+@inlined
 def subtract(a, b):
     return a - b
 
 
-@cuda.jit(device=True)
+@inlined
 def multiply(a, b):
     return a * b
 
 
-@cuda.jit(device=True)
+@inlined
 def divide(a, b):
     return a / b
 
 
-@cuda.jit(device=True)
+@inlined
 def maximum_backward(dy, a, b):
     """The gradient goes to the larger input; equal inputs share it."""
     T = type(dy)
@@ -35,44 +35,44 @@ def maximum_backward(dy, a, b):
     return dy * fraction, dy * (T(1) - fraction)
 
 
-@cuda.jit(device=True)
+@inlined
 def prelu(x, slope):
     """x, or slope x where x is not positive."""
     return x if x > type(x)(0) else x * slope
 
 
-@cuda.jit(device=True)
+@inlined
 def prelu_backward(dy, x, slope):
     T = type(dy)
     return dy if x > T(0) else dy * slope, T(0) if x > T(0) else dy * x
 
 
-@cuda.jit(device=True)
+@inlined
 def affine(x, scale, shift):
     return x * scale + shift
 
 
-@cuda.jit(device=True)
+@inlined
 def exp(x):
     return shim.exp(x)
 
 
-@cuda.jit(device=True)
+@inlined
 def log(x):
     return shim.log(x)
 
 
-@cuda.jit(device=True)
+@inlined
 def sin(x):
     return shim.sin(x)
 
 
-@cuda.jit(device=True)
+@inlined
 def cos(x):
     return shim.cos(x)
 
 
-@cuda.jit(device=True)
+@inlined
 def sqrt(x):
     return shim.sqrt(x)
 

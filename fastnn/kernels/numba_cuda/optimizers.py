@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastnn.kernels.numba_cuda.shim import cuda, sqrt
+from fastnn.kernels.numba_cuda.shim import inlined, sqrt
 from fastnn.kernels.numba_cuda.vectors import Elementwise
 
 
-@cuda.jit(device=True)
+@inlined
 def sgd_update(p, g, velocity, rate, momentum, arriving, decay, nesterov):
     """Gradient descent with weight decay and, where there is a velocity, momentum (Sutskever et al. 2013)."""
     slope = g + decay * p
@@ -22,7 +22,7 @@ def sgd_update(p, g, velocity, rate, momentum, arriving, decay, nesterov):
     return p - rate * slope, velocity
 
 
-@cuda.jit(device=True)
+@inlined
 def rmsprop_update(p, g, square_avg, velocity, grad_avg, rate, rest, epsilon, momentum, decay, nesterov):
     """Hinton's RMSprop; `velocity` is there with momentum, `grad_avg` when centred (Graves 2013)."""
     slope = g + decay * p
@@ -38,7 +38,7 @@ def rmsprop_update(p, g, square_avg, velocity, grad_avg, rate, rest, epsilon, mo
     return p - rate * step, square_avg, velocity, grad_avg
 
 
-@cuda.jit(device=True)
+@inlined
 def adagrad_update(p, g, square_sum, rate, epsilon, decay):
     """Duchi, Hazan and Singer 2011."""
     slope = g + decay * p
@@ -46,7 +46,7 @@ def adagrad_update(p, g, square_sum, rate, epsilon, decay):
     return p - rate * slope / (sqrt(square_sum) + epsilon), square_sum
 
 
-@cuda.jit(device=True)
+@inlined
 def adadelta_update(p, g, square_avg, delta_avg, rate, rest, epsilon, decay):
     """Zeiler 2012."""
     slope = g + decay * p
@@ -56,7 +56,7 @@ def adadelta_update(p, g, square_avg, delta_avg, rate, rest, epsilon, decay):
     return p - rate * delta, square_avg, delta_avg
 
 
-@cuda.jit(device=True)
+@inlined
 def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, shrink, decay, decoupled):
     """Kingma and Ba 2015; `decoupled` is AdamW (Loshchilov and Hutter 2019); with `v_max` it is AMSGrad."""
     if decoupled != 0:
@@ -73,7 +73,7 @@ def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, shrink, 
     return p - rate * m / (sqrt(second) * root + epsilon), m, v, v_max
 
 
-@cuda.jit(device=True)
+@inlined
 def adamax_update(p, g, m, u, rate, rest, keep, epsilon, decay):
     """Kingma and Ba 2015, section 7.1."""
     slope = g + decay * p
@@ -84,7 +84,7 @@ def adamax_update(p, g, m, u, rate, rest, keep, epsilon, decay):
     return p - rate * m / largest, m, largest
 
 
-@cuda.jit(device=True)
+@inlined
 def nadam_update(p, g, m, v, rate_g, rate_m, rest_1, rest_2, root, epsilon, shrink, decay, decoupled):
     """Dozat 2016."""
     if decoupled != 0:
@@ -96,7 +96,7 @@ def nadam_update(p, g, m, v, rate_g, rate_m, rest_1, rest_2, root, epsilon, shri
     return p - (rate_g * g + rate_m * m) / (sqrt(v) * root + epsilon), m, v
 
 
-@cuda.jit(device=True)
+@inlined
 def radam_update(p, g, m, v, rate, rest_1, rest_2, epsilon, shrink, decay, rectified, decoupled):
     """Liu et al. 2020; without rectification, in the first steps, momentum alone."""
     if decoupled != 0:
@@ -108,7 +108,7 @@ def radam_update(p, g, m, v, rate, rest_1, rest_2, epsilon, shrink, decay, recti
     return p - (rate * m / (sqrt(v) + epsilon) if rectified != 0 else rate * m), m, v
 
 
-@cuda.jit(device=True)
+@inlined
 def lion_update(p, g, m, rate, rest_1, rest_2, shrink):
     """Chen et al. 2023."""
     ahead = m + rest_1 * (g - m)

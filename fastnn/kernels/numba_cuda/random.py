@@ -10,7 +10,7 @@ from numpy import int64, uint64
 
 from fastnn.kernels.numba_cuda.groups import blocks_for
 from fastnn.kernels.numba_cuda.scalar import is_single, quartic
-from fastnn.kernels.numba_cuda.shim import cuda, log, sqrt
+from fastnn.kernels.numba_cuda.shim import cuda, inlined, log, sqrt
 from fastnn.kernels.numba_cuda.sizes import BLOCK
 from fastnn.kernels.numba_cuda.vectors import accesses
 
@@ -98,19 +98,19 @@ def words(block, counter, like):
     return philox4x32(block, counter)
 
 
-@cuda.jit(device=True)
+@inlined
 def dropout(x, word, factor, threshold):
     """0 where the element's word is below the threshold, elsewhere x times the factor."""
     return x * factor if word >= threshold else type(x)(0)
 
 
-@cuda.jit(device=True)
+@inlined
 def gaussian_noise(x, z, stddev, _):
     """x + stddev z"""
     return x + stddev * z
 
 
-@cuda.jit(device=True)
+@inlined
 def gaussian_dropout(x, z, stddev, _):
     """x (1 + stddev z)"""
     return x * (type(x)(1) + stddev * z)

@@ -11,7 +11,7 @@ from fastnn.kernels.numba_cuda import shim
 from fastnn.kernels.numba_cuda.groups import column_sum, group_sum
 from fastnn.kernels.numba_cuda.reductions import chunks_of, launch_totals
 from fastnn.kernels.numba_cuda.scalar import clip
-from fastnn.kernels.numba_cuda.shim import cuda
+from fastnn.kernels.numba_cuda.shim import cuda, inlined
 from fastnn.kernels.numba_cuda.sizes import BLOCK, CHUNK, COLUMNS
 from fastnn.kernels.numba_cuda.vectors import Elementwise
 
@@ -40,7 +40,7 @@ def penalty(p, g, partial, factors, slopes):
         partial[cuda.blockIdx.x] = total
 
 
-@cuda.jit(device=True)
+@inlined
 def soft_threshold(p, threshold):
     """sign(p) max(|p| - t, 0) = p - clip(p, -t, t)"""
     return p - clip(p, -threshold, threshold)
@@ -61,7 +61,7 @@ def max_norm(w, limit):
             w[i, column] = float64(w[i, column]) * (limit / norm)
 
 
-@cuda.jit(device=True)
+@inlined
 def clip_by_value(g, limit):
     """g, to [-limit, limit]."""
     return clip(g, -limit, limit)
