@@ -39,7 +39,14 @@ class FerryReplay:
         for buffer in buffers:
             buffer.data = there.to_device(buffer.data)
         self.there, self.inputs, self.replay = there, len(program.inputs), there.compile(program)
-        self.held = [(hosts[b], b.data, b.kind == "state") for b in buffers]
+        # Arrays that share memory do not on the device: only those come back that the program writes.
+        written = {
+            t.buffer.parent or t.buffer
+            for call in program.calls
+            for argument, t in zip(call.op.arguments, call.arguments, strict=True)
+            if t is not None and (argument.updated or argument in call.op.outputs)
+        }
+        self.held = [(hosts[b], b.data, b in written) for b in buffers]
         for buffer in buffers:
             buffer.data = hosts[buffer]
 
@@ -51,6 +58,6 @@ class FerryReplay:
             self.there.assign(array, host)
         given = [self.there.to_device(a) for a in arrays]
         self.replay.run(tuple(given))
-        changed = [(host, array) for host, array, state in self.held if state]
+        changed = [(host, array) for host, array, back in self.held if back]
         for host, array in changed + list(zip(arrays[self.inputs :], given[self.inputs :], strict=True)):
             host[...] = self.there.to_host(array)

@@ -57,13 +57,15 @@ def compiled(name: str, dtype: str, capability: tuple[int, int]) -> dict[tuple, 
     """
     found = {}
 
-    def compile_launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
+    def compile_once(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
         assert blocks > 0 and 0 < threads <= 1024
+        key = kernel.py_func, tuple(numba.typeof(a) for a in arguments), capability
+        found[key] = assembly(*key)
+
+    def compile_launch(*launch: Any) -> None:
+        compile_once(*launch)
         # In a program an array takes the place of a tuple of numbers.
-        replaced = tuple(np.array(a) if isinstance(a, tuple) else a for a in arguments)
-        for given in (arguments, replaced):
-            key = kernel.py_func, tuple(numba.typeof(a) for a in given), capability
-            found[key] = assembly(*key)
+        compile_once(*(np.array(a) if isinstance(a, tuple) else a for a in launch))
 
     def absent(dtype: str, ndim: int) -> np.ndarray:
         return np.empty((0,) * ndim, dtype)
@@ -77,7 +79,12 @@ def compiled(name: str, dtype: str, capability: tuple[int, int]) -> dict[tuple, 
     ):
         for arrays, dims, params in calls(TABLE[name], dtype):
             workspace = np.empty(numba_cuda.workspace_size(TABLE[name], arrays, dims, params))
-            numba_cuda.KERNELS[name](compile_launch, arrays, workspace, dims, params)
+            launcher = numba_cuda.KERNELS[name]
+            launcher(compile_launch, arrays, workspace, dims, params)
+            if TABLE[name].family == "optimizers":
+                present = tuple(a.size > 0 for a in arrays)
+                table = np.empty((2 + sum(present), 1), np.int64)
+                launcher.many(compile_once, table, 1, present, np.dtype(dtype).type, params)
     return found
 
 
@@ -101,6 +108,9 @@ def calls(op: Op, dtype: str) -> Iterator[tuple[list[np.ndarray], dict, dict]]:
             if "activation" in params:
                 params["activation"] = activation
             yield [array(argument, dims, dtype) for argument in op.arguments], dims, params
+        if op.family == "optimizers" and any(argument.optional for argument in op.arguments):
+            absent = {d: 0 for d in op.dims}
+            yield [array(a, absent if a.optional else dims, dtype) for a in op.arguments], dims, params
 
 
 def array(argument: Argument, dims: dict[str, int], dtype: str) -> np.ndarray:

@@ -92,10 +92,11 @@ class Numbers:
         """Queue what brings the values that have changed to the device."""
         graphs = self.backend.graphs
         for dtype, values in self.values.items():
-            if values == self.written.get(dtype):
-                continue
+            written = self.written.get(dtype, [])
             for start in range(0, len(values), graphs.STORED):
                 some = values[start : start + graphs.STORED]
+                if some == written[start : start + graphs.STORED]:
+                    continue
                 carried = tuple(some) + (dtype.type(0),) * (graphs.STORED - len(some))
                 self.backend.launch(graphs.store, 1, graphs.STORED, self.arrays[dtype], start, len(some), carried)
             self.written[dtype] = list(values)

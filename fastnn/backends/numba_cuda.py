@@ -19,6 +19,7 @@ import numpy as np
 from fastnn import checks
 from fastnn.backends.cuda_driver import device_count
 from fastnn.backends.cuda_replay import CudaReplay
+from fastnn.backends.cuda_update import CudaUpdate, is_update
 from fastnn.backends.host import floating
 from fastnn.table import TABLE, Op
 
@@ -101,8 +102,7 @@ class CudaBackend:
         return self.shim.to_host(array, self.stream)
 
     def assign(self, array: Any, host: np.ndarray) -> None:
-        if host.size:  # numba-cuda compares strides, which without elements mean nothing
-            self.shim.copy(np.ascontiguousarray(host).reshape(host.shape), array, self.stream)
+        self.shim.copy(np.ascontiguousarray(host).reshape(host.shape), array, self.stream)
 
     def copy(self, source: Any, target: Any) -> None:
         """Queue a copy between two arrays of the device."""
@@ -150,8 +150,8 @@ class CudaBackend:
         """Float64 numbers of scratch memory that a call needs."""
         return workspace_size(op, arrays, dims, params)
 
-    def compile(self, program: Program) -> CudaReplay:
-        return CudaReplay(self, program)
+    def compile(self, program: Program) -> CudaReplay | CudaUpdate:
+        return CudaUpdate(self, program) if is_update(program) else CudaReplay(self, program)
 
 
 def make() -> CudaBackend:

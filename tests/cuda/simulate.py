@@ -38,6 +38,7 @@ from test_specials import combined, elementwise, injected
 
 import fastnn as fn
 from fastnn import backends
+from fastnn.backends import numba_cuda
 from fastnn.kernels.numba_cuda import shim
 from fastnn.table import DTYPES, HALVES, TABLE
 
@@ -313,7 +314,7 @@ def placed(value: np.ndarray, offset: int) -> tuple[Any, Any]:
     first = 8 + offset + -shim.address(there) % 16 // value.itemsize
     array = there[first : first + value.size]
     backends.load("cuda").assign(array, value)
-    assert (shim.address(array) % 16 == 0) == (offset == 0)
+    assert value.size == 0 or (shim.address(array) % 16 == 0) == (offset == 0)
     return array, there
 
 
@@ -336,6 +337,46 @@ def vectors() -> str:
                 return f"{name} {dtype} {n} {offsets}: written outside the arrays"
         if len(found) > 1:
             return f"{name} {dtype} {n}: results depend on the places"
+    return ""
+
+
+#: Optimizers, with and without what is optional. NAdam has no numbers before its first step, and records no such calls.
+OPTIMIZERS: list[tuple[type, dict]] = [
+    (fn.SGD, {}), (fn.SGD, {"momentum": 0.9, "nesterov": True}), (fn.RMSprop, {}), (fn.Adam, {}), (fn.AdamW, {}),
+    (fn.RMSprop, {"momentum": 0.9, "centered": True}), (fn.Adam, {"amsgrad": True}), (fn.optimizers.Adagrad, {}),
+    (fn.optimizers.Adadelta, {}), (fn.optimizers.Adamax, {}), (fn.optimizers.RAdam, {}), (fn.optimizers.Lion, {}),
+]  # fmt: skip
+
+
+def updates() -> str:
+    """What is wrong with optimizers used alone, or "".
+
+    Parameters of many sizes get the bits that recorded calls of the op, one for each, give them. Gradients lie at other
+    places at every step, multiples of 16 bytes or not, and are not copied; each dtype takes one launch.
+    """
+    backend, rng = backends.load("cuda"), np.random.default_rng(0)
+    launching = mock.patch.object(shim, "launch", mock.Mock(wraps=shim.launch))
+    for (make, options), dtypes in product(OPTIMIZERS, (("float32",), ("float64", "float32"))):
+        values = [rng.standard_normal(n).astype(dtypes[i % len(dtypes)]) for i, n in enumerate((15, 1, 0, 37, 8, 101))]
+        together, around = zip(*(placed(v, i % 2) for i, v in enumerate(values)), strict=True)
+        apart = [placed(v, i % 2)[0] for i, v in enumerate(values)]
+        optimizer, other = make(0.1, **options), make(0.1, **options)
+        for step in range(2):
+            slopes = [rng.standard_normal(v.size).astype(v.dtype) for v in values]
+            gradients = [placed(g, (i + step) % 2)[0] for i, g in enumerate(slopes)]
+            with mock.patch.object(backend, "copy", None), launching:
+                optimizer.update(together, gradients)
+                launched = [call.args[0].__name__ for call in shim.launch.call_args_list]
+                shim.launch.reset_mock()
+            if launched.count(optimizer.op) != len(dtypes) or set(launched) - {optimizer.op, "store"}:
+                return f"{make.__name__} {options} {dtypes}: launches {launched}"
+            with mock.patch.object(numba_cuda, "is_update", lambda program: False):
+                other.update(apart, gradients)
+        if any(np.count_nonzero(fn.to_host(block) == 7) != 24 for block in around):
+            return f"{make.__name__} {options} {dtypes}: written outside the arrays"
+        for a, b in zip(together, apart, strict=True):
+            if fn.to_host(a).tobytes() != fn.to_host(b).tobytes():
+                return f"{make.__name__} {options} {dtypes}: other bits"
     return ""
 
 
@@ -363,7 +404,8 @@ if __name__ == "__main__":
     names = sys.argv[2:] or TABLE
     results: dict = {f"{name} {dtype}": failures(name, dtype) for name in names for dtype in TABLE[name].dtypes}
     results |= {"training": training(), "exhausted": exhausted(), "interoperation": interoperation()}
-    results |= {"aligned": aligned(), "vectors": vectors(), "policies": policies(backends.load("cuda"))}
+    results |= {"aligned": aligned(), "vectors": vectors(), "updates": updates()}
+    results |= {"policies": policies(backends.load("cuda"))}
     results["halves"] = halves(backends.load("cuda"))
     results["fitted"] = {"well": fitted(), "badly": fitted(1e200)}
     results["graphs"] = {broken: captured(broken) for broken in BROKEN}

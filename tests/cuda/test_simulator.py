@@ -81,6 +81,11 @@ def test_elements_16_bytes_at_once(results):
     assert not results["vectors"], results["vectors"]
 
 
+def test_optimizers_alone(results):
+    """One launch for all arrays, no copy of gradients, and the bits of a launch for each array."""
+    assert not results["updates"], results["updates"]
+
+
 def test_products_by_tensor_cores(results):
     """Under the policies for less precision, with the instructions emulated as the PTX ISA defines their fragments."""
     assert not results["policies"], results["policies"]

@@ -6,6 +6,7 @@ argument; simulated, they are NumPy's, which keep the type too, and give infinit
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -115,6 +116,10 @@ if SIMULATED:
         """Whether an array begins at a multiple of 16 bytes."""
         return address(x) % 16 == 0
 
+    def array_at(address: int, size: int, T: Any) -> np.ndarray:
+        """The array of `size` elements that begins at an address."""
+        return np.frombuffer((ctypes.c_char * (int(size) * np.dtype(T).itemsize)).from_address(int(address)), T)
+
     def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
         return kernel[blocks, threads, stream]
 
@@ -208,6 +213,26 @@ else:
 
         return types.boolean(x), generate
 
+    @intrinsic
+    def array_at(typing_context, address, size, T):
+        """The array of `size` elements that begins at an address in global memory."""
+        kind = types.Array(T.dtype, 1, "C")
+
+        def generate(context, builder, signature, arguments):
+            array = context.make_array(kind)(context, builder)
+            element = context.get_data_type(kind.dtype)
+            itemsize = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
+            # Said to be global memory, it is read by the instructions for that.
+            place = builder.inttoptr(arguments[0], ir.PointerType(element, 1))
+            array.data = builder.addrspacecast(place, array.data.type)
+            array.nitems, array.itemsize = arguments[1], itemsize
+            array.shape = builder.insert_value(array.shape.type(ir.Undefined), arguments[1], 0)
+            array.strides = builder.insert_value(array.strides.type(ir.Undefined), itemsize, 0)
+            array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
+            return array._getvalue()
+
+        return kind(types.intp, types.intp, T), generate
+
     _adopted = numba_cuda.as_cuda_array
 
     @lru_cache(maxsize=4096)
@@ -219,10 +244,10 @@ else:
 
 
 __all__ = [
-    "SIMULATED", "SWAPPING", "WARP", "absent", "address", "aligned", "allocate", "capability", "copy", "cos", "cuda",
-    "device_array", "elapsed", "exp", "expm1", "handle", "inlined", "instruction", "is_available", "launch", "log",
-    "log1p", "move", "new_event", "new_stream", "pinned", "pow", "sin", "sqrt", "swapped", "tanh", "to_host",
-    "without_frees",
+    "SIMULATED", "SWAPPING", "WARP", "absent", "address", "aligned", "allocate", "array_at", "capability", "copy",
+    "cos", "cuda", "device_array", "elapsed", "exp", "expm1", "handle", "inlined", "instruction", "is_available",
+    "launch", "log", "log1p", "move", "new_event", "new_stream", "pinned", "pow", "sin", "sqrt", "swapped", "tanh",
+    "to_host", "without_frees",
 ]  # fmt: skip
 
 
@@ -350,7 +375,8 @@ def copy(source: Any, target: Any, stream: Any) -> None:
     """Queue a copy to an array of the device, from there or from main memory."""
     if source.dtype.name == "bfloat16":  # of which NumPy makes no buffers
         source, target = source.view(np.uint16), target.view(np.uint16)
-    target.copy_to_device(source, stream=stream)
+    if source.size > 0:  # numba-cuda compares strides, which without elements mean nothing
+        target.copy_to_device(source, stream=stream)
 
 
 def to_host(array: Any, stream: Any) -> np.ndarray:
