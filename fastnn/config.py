@@ -32,8 +32,8 @@ def config_report() -> dict[str, Any]:
     dict
         version, python, numpy, cpu; isa (in use) and isas_available; matmul_precision (the policy); threads; openmp
         (a description, or None for a serial build); backends: for each name None if it can be used, else why not and
-        what would provide it; cuda: the cards, the CUDA version that their driver runs (None without one), and the
-        toolkit's packages.
+        what would provide it; cuda: the cards, the CUDA version that their driver runs (None without one), the
+        toolkit's packages, and the version of ml_dtypes (None without it), which arrays of bfloat16 need.
     """
     import fastnn_ext
     from fastnn_ext import executor
@@ -54,6 +54,7 @@ def config_report() -> dict[str, Any]:
             "cards": [str(card) for card in cuda_driver.cards()],
             "driver": cuda_driver.driver_version(),
             "toolkit": cuda_driver.toolkit(),
+            "ml_dtypes": cuda_driver.version("ml_dtypes"),
         },
     }
 
@@ -84,6 +85,7 @@ def show_config() -> None:
             "  card": "; ".join(cuda["cards"]) or "none",
             "  driver": f"for CUDA {cuda['driver']}" if cuda["driver"] else "none",
             "  toolkit": toolkit or 'none: `pip install "fastnn[cuda13]"` provides it',
+            "  ml_dtypes": cuda["ml_dtypes"] or "none: `pip install ml_dtypes` provides bfloat16",
         }
     )
 

@@ -74,12 +74,14 @@ def cards() -> list[Card]:
     return found
 
 
+def version(package: str) -> str | None:
+    """Version of an installed package; None where there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def toolkit() -> dict[str, str]:
     """Versions of the installed packages that compile and launch kernels."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {package: found for package in PACKAGES if (found := version(package)) is not None}

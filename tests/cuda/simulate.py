@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import ml_dtypes  # noqa: F401  (tells NumPy of bfloat16)
@@ -161,6 +161,20 @@ class Exchanged(Foreign):
         return self.array.__dlpack__()
 
 
+class Ordered(Exchanged):
+    """The same, known by both, as PyTorch's: only by DLPack is it told which stream is to wait for its own."""
+
+    streams: ClassVar[list] = []
+
+    def __init__(self, array: np.ndarray) -> None:
+        super().__init__(array)
+        self.__cuda_array_interface__ = array.__array_interface__
+
+    def __dlpack__(self, stream=None, **_):
+        self.streams.append(stream)
+        return super().__dlpack__()
+
+
 class ForeignHalf(Exchanged):
     """PyTorch's tensor of bfloat16: its CUDA array interface says that a number has two bytes, DLPack says which."""
 
@@ -174,12 +188,13 @@ def interoperation() -> dict:
     x = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, 6.0]], np.float32)
     found = {}
     # DLPack goes through a package that numba-cuda needs, and Numba's own simulator does not.
-    for kind in (Foreign, *([Exchanged] if find_spec("numba_cuda") else [])):
+    for kind in (Foreign, *([Exchanged, Ordered] if find_spec("numba_cuda") else [])):
         with mock.patch.object(shim, "handle", lambda stream: -1):
             out = np.zeros_like(x)
             fn.ops.relu(kind(x), out=kind(out))
             y = fn.ops.matmul(kind(x), kind(np.ascontiguousarray(x.T)))
             found[kind.__name__] = [out.tolist(), fn.to_host(y).tolist()]
+    found["streams"] = Ordered.streams
     if torch is not None and find_spec("numba_cuda"):
         with mock.patch.object(shim, "handle", lambda stream: -1):
             a, out = torch.tensor(x).bfloat16(), torch.zeros((2, 2), dtype=torch.bfloat16)

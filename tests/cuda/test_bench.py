@@ -41,6 +41,9 @@ def test_cupy(monkeypatch):
     np.testing.assert_allclose(peer.matmul(a, b)(), a @ b)
     np.testing.assert_allclose(peer.lowered_matmul("float16", a, b)(), a @ b, rtol=1e-2, atol=1e-2)
     assert peer.lowered_matmul("tf32", a, b) is None
+    for version, there in (("13.6.0", False), ("14.0.0", True)):
+        monkeypatch.setattr(np, "__version__", version)
+        assert (peer.lowered_matmul("bfloat16", a, b) is not None) == there
     np.testing.assert_array_equal(peer.activation("relu", a)(), np.maximum(a, 0))
     assert peer.activation("mish", a) is None
 

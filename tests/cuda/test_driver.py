@@ -51,6 +51,13 @@ def test_without_driver(monkeypatch, capsys):
     assert ["card", "none"] in lines and ["driver", "none"] in lines
 
 
+def test_bfloat16_needs_ml_dtypes(monkeypatch, capsys):
+    for found, shown in (("0.5.4", "0.5.4"), (None, "none: `pip install ml_dtypes` provides bfloat16")):
+        monkeypatch.setattr(cuda_driver, "version", lambda package, found=found: found)
+        config.show_config()
+        assert f"ml_dtypes {shown}" in [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
 def test_driver_that_fails(monkeypatch):
     """A driver without devices is no reason to fail."""
     monkeypatch.setattr(cuda_driver, "_driver", lambda: Driver(status=100))

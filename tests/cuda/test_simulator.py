@@ -102,9 +102,11 @@ def test_interoperation(results):
     wanted = [[[0, 2, 3], [4, 0, 6]], [[14, 4], [4, 77]]]
     assert found.pop("Foreign") == wanted
     if importlib.util.find_spec("numba_cuda") is not None:
-        assert found.pop("Exchanged") == wanted
+        assert found.pop("Exchanged") == found.pop("Ordered") == wanted
         if importlib.util.find_spec("torch") is not None:
             assert found.pop("ForeignHalf") == [wanted[1], "bfloat16"]
+    streams = found.pop("streams")
+    assert set(streams) <= {-1} and len(streams) >= 4 * (importlib.util.find_spec("numba_cuda") is not None)
     assert found.pop("strided") == "cuda: array: expected a C-contiguous array, got strides (4, 12)"
     for name in ("host", "list, out", "host, out", "host, moved"):
         assert "fastnn.to_device" in found.pop(name), name

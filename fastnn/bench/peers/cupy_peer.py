@@ -36,8 +36,12 @@ class CuPy:
         return lambda: cupy.matmul(a, b, out=out)
 
     def lowered_matmul(self, precision: str, a: np.ndarray, b: np.ndarray) -> Thunk | None:
-        """A product of float16 arrays, with sums in float32; of the others CuPy has none without its environment."""
-        return self.matmul(a.astype(precision), b.astype(precision)) if precision == "float16" else None
+        """A product of arrays of two bytes; of the others CuPy has none without its environment."""
+        if precision == "bfloat16" and int(cupy.__version__.split(".")[0]) >= 14:  # which brought it
+            import ml_dtypes  # noqa: F401  (tells NumPy of bfloat16)
+        elif precision != "float16":
+            return None
+        return self.matmul(a.astype(precision), b.astype(precision))
 
     def activation(self, name: str, x: np.ndarray) -> Thunk | None:
         if name not in _FUNCTIONS:

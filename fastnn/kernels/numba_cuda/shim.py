@@ -333,22 +333,20 @@ def absent(dtype: str, ndim: int) -> Any:
 def device_array(array: Any, stream: Any) -> Any:
     """Any array that lives on the device as numba-cuda's own kind, without a copy.
 
-    What its library has queued already is done before what is queued on `stream` from now on: on the stream that the
-    array names (by DLPack, or version 3 of the interface), else on the default stream, which others wait for.
+    What its library has queued already is done before what is queued on `stream` from now on. By DLPack the library is
+    told of this stream, and has it wait; under the CUDA array interface alone for the stream that the array names, from
+    version 3 on, else for the default stream.
     """
     if hasattr(array, "copy_to_host"):
         return array
-    interface = getattr(array, "__cuda_array_interface__", None)
-    # A dtype that NumPy lacks, such as bfloat16, has no name there, only in DLPack.
-    unnamed = interface is not None and interface["typestr"][1] == "V" and hasattr(array, "__dlpack__")
-    if interface is not None and not unnamed:
-        return _adopted(array)
-    exchanged = _Exchanged(array, stream)
-    return _adopted(exchanged).view(exchanged.view.dtype)
+    if hasattr(array, "__dlpack__"):
+        exchanged = _Exchanged(array, stream)
+        return _adopted(exchanged).view(exchanged.view.dtype)
+    return _adopted(array)
 
 
 class _Exchanged:
-    """An array that can be had by DLPack only, under the CUDA array interface. Keeps the array alive."""
+    """An array had by DLPack, under the CUDA array interface. Keeps the array alive."""
 
     def __init__(self, array: Any, stream: Any) -> None:
         from cuda.core.utils import StridedMemoryView
