@@ -182,11 +182,13 @@ def lion_numbers(params: dict) -> tuple[float, ...]:
 
 
 KERNELS = {
-    formula.__name__: Elementwise(formula.__name__, formula, numbers)
-    for formula, numbers in (
-        (sgd_update, sgd_numbers), (rmsprop_update, rmsprop_numbers), (adagrad_update, adagrad_numbers),
-        (adadelta_update, adadelta_numbers), (adam_update, adam_numbers), (adamax_update, adamax_numbers),
-        (nadam_update, nadam_numbers), (radam_update, radam_numbers), (lion_update, lion_numbers),
-    )
+    name: Elementwise(name, *made_of)
+    for name, made_of in {
+        "sgd_update": (sgd_update, sgd_numbers), "rmsprop_update": (rmsprop_update, rmsprop_numbers),
+        "adagrad_update": (adagrad_update, adagrad_numbers), "adadelta_update": (adadelta_update, adadelta_numbers),
+        "adam_update": (adam_update, adam_numbers), "adamax_update": (adamax_update, adamax_numbers),
+        "nadam_update": (nadam_update, nadam_numbers), "radam_update": (radam_update, radam_numbers),
+        "lion_update": (lion_update, lion_numbers),
+    }.items()
 }  # fmt: skip
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {}

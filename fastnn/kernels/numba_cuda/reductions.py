@@ -7,6 +7,7 @@ single partial sum the first launch writes the result.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from numpy import float64, inf
@@ -15,6 +16,7 @@ from fastnn.kernels.numba_cuda import shim
 from fastnn.kernels.numba_cuda.groups import blocks_for, group_argmax, group_sum, lanes_for, precedes, rows
 from fastnn.kernels.numba_cuda.shim import cuda
 from fastnn.kernels.numba_cuda.sizes import BLOCK, CHUNK, COLUMNS, ROWS
+from fastnn.kernels.numba_cuda.vectors import accesses, share_of
 
 
 @cuda.jit
@@ -88,16 +90,28 @@ def matches(a, b, partial):
         partial[cuda.blockIdx.x] = total
 
 
-@cuda.jit
-def clip_by_norm(g, squared_norm, max_norm):
-    """g (n) *= min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_."""
-    shared = cuda.shared.array(1, float64)
-    if cuda.threadIdx.x == 0:  # the only one to take a root in float64
-        shared[0] = max_norm / (shim.sqrt(float64(squared_norm[0])) + 1e-6)
-    cuda.syncthreads()
-    i = cuda.grid(1)
-    if i < g.size and shared[0] < 1.0:
-        g[i] *= g.dtype.type(shared[0])
+@cache
+def clip_by_norm(T: Any) -> Any:
+    """The kernel that scales gradients, an access a thread as in `vectors.py`."""
+    share = share_of(T)
+    load, store = accesses(T, share)
+
+    def kernel(g, squared_norm, max_norm):
+        """g (n) *= min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_."""
+        shared = cuda.shared.array(1, float64)
+        if cuda.threadIdx.x == 0:  # the only one to take a root in float64
+            shared[0] = max_norm / (shim.sqrt(float64(squared_norm[0])) + 1e-6)
+        cuda.syncthreads()
+        first = cuda.grid(1) * share
+        if first < g.size and shared[0] < 1.0:
+            held = cuda.local.array(share, T)
+            load(held, g, first)
+            for w in range(share):
+                held[w] *= T(shared[0])
+            store(g, first, held)
+
+    kernel.__qualname__ = "clip_by_norm"  # profilers show it
+    return cuda.jit(kernel)
 
 
 @cuda.jit
@@ -159,7 +173,8 @@ def chunked(kernel: Any) -> Callable[..., None]:
 
 
 def launch_clip(launch: Callable, arrays: list, workspace: Any, dims: dict, params: dict) -> None:
-    launch(clip_by_norm, blocks_for(dims["n"]), BLOCK, *arrays, float(params["max_norm"]))
+    T = arrays[0].dtype.type
+    launch(clip_by_norm(T), blocks_for(-(-dims["n"] // share_of(T))), BLOCK, *arrays, float(params["max_norm"]))
 
 
 KERNELS = {
