@@ -36,6 +36,20 @@ FASTNN_INLINE fastnn_vf64 fastnn_splat_f64(double x) {
     return x - (fastnn_vf64){0};
 }
 
+/* x y + z of scalars, rounded as often as compilers round it of vectors: they may compute the products of a sum as a
+   vector and then add them up one by one, and would round both. */
+#if defined(__FMA__) || defined(__FP_FAST_FMAF)
+#define FASTNN_MULTIPLY_ADD(builtin, x, y, z) builtin(x, y, z)
+#else
+#define FASTNN_MULTIPLY_ADD(builtin, x, y, z) ((x) * (y) + (z))
+#endif
+FASTNN_INLINE float fastnn_multiply_add_f32(float x, float y, float z) {
+    return FASTNN_MULTIPLY_ADD(__builtin_fmaf, x, y, z);
+}
+FASTNN_INLINE double fastnn_multiply_add_f64(double x, double y, double z) {
+    return FASTNN_MULTIPLY_ADD(__builtin_fma, x, y, z);
+}
+
 /* Copies whole vectors to an address aligned to a vector, around the caches where the processor can. */
 FASTNN_INLINE void fastnn_stream(void *to, const void *from, size_t bytes) {
     for (size_t i = 0; i < bytes; i += FASTNN_VECTOR_BYTES) {

@@ -142,7 +142,7 @@ FASTNN_INLINE void NAME(add_rows)(int rows, int ahead, long long cols, const SCA
     if (j > 0 && j < cols) NAME(add_vectors)(rows, left, b + cols - lanes, b_row, sums + j);
     if (j == 0)
         for (; j < cols; j++)
-            for (int i = 0; i < rows; i++) sums[j] += a[i] * b[i * b_row + j];
+            for (int i = 0; i < rows; i++) sums[j] = NAME(fastnn_multiply_add)(a[i], b[i * b_row + j], sums[j]);
 }
 
 /* C (cols) = or += a (depth) B (depth, cols) for up to FASTNN_SWEEP_COLS columns, so many rows of B at a time. */
