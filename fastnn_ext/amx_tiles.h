@@ -23,7 +23,7 @@ static const fastnn_tile_config fastnn_whole_tiles __attribute__((unused)) = {
 
 #if defined(FASTNN_AMX_EMULATED)
 #define FASTNN_AMX 1
-#include <math.h>
+#include <immintrin.h>
 #include <string.h>
 
 static __thread struct {
@@ -38,32 +38,43 @@ static uint32_t (*fastnn_tile(int tile))[16] {
     return fastnn_unit.words[tile];
 }
 
-/* float64 as float32, to nearest even, subnormals as zeros. */
-static float fastnn_flushed(double x) {
-    return fabs(x) < 0x1p-126 - 0x1p-151 ? (float)copysign(0.0, x) : (float)x;
+typedef float fastnn_half_row __attribute__((vector_size(32), aligned(4), may_alias));
+typedef union { uint32_t bits[2][16][16]; float numbers[2][16][16]; } fastnn_wide_tile;
+
+/* The even and the odd bfloat16 numbers of a tile as float32. */
+static void fastnn_widen(uint32_t (*tile)[16], fastnn_wide_tile *wide) {
+    for (int row = 0; row < 16; row++)
+        for (int i = 0; i < 16; i++) {
+            wide->bits[0][row][i] = tile[row][i] << 16;
+            wide->bits[1][row][i] = tile[row][i] & 0xffff0000u;
+        }
 }
 
-static double fastnn_bf16(uint32_t word, int odd) {
-    union { uint32_t bits; float number; } x = {odd ? word & 0xffff0000u : word << 16};
-    return fabsf(x.number) < 0x1p-126f ? copysign(0.0, x.number) : x.number;
+/* sums += left right: even and odd elements are added up by themselves, then both sums, then they to what was there. */
+static __attribute__((noinline)) void fastnn_emulated_products(
+    uint32_t (*sums)[16], const fastnn_wide_tile *left, const fastnn_wide_tile *right
+) {
+    for (int m = 0; m < 16; m++)
+        for (int n = 0; n < 16; n += 8) {
+            fastnn_half_row even = {0}, odd = {0};
+            for (int k = 0; k < 16; k++) {
+                even += left->numbers[0][m][k] * *(const fastnn_half_row *)&right->numbers[0][k][n];
+                odd += left->numbers[1][m][k] * *(const fastnn_half_row *)&right->numbers[1][k][n];
+            }
+            *(fastnn_half_row *)&sums[m][n] += even + odd;
+        }
 }
 
-/* Products of bfloat16 numbers are exact in float64, and rounding their sum with a float32 number twice is rounding it
-   once: where float64 is not exact, one is so much smaller than the other that it decides no rounding. */
+/* The unit adds products by fused multiply-add of float32, rounding to nearest even, and takes subnormal operands and
+   results for zeros whatever MXCSR says: here it says so, around a function that nothing is moved out of. */
 static void fastnn_emulated_dot(int c, int a, int b) {
-    uint32_t (*sums)[16] = fastnn_tile(c), (*left)[16] = fastnn_tile(a), (*right)[16] = fastnn_tile(b);
-    for (int m = 0; m < 16; m++) {
-        float part[2][16] = {{0}}, row[16];
-        for (int k = 0; k < 16; k++)
-            for (int odd = 0; odd < 2; odd++)
-                for (int n = 0; n < 16; n++)
-                    part[odd][n] = fastnn_flushed(
-                        fastnn_bf16(left[m][k], odd) * fastnn_bf16(right[k][n], odd) + part[odd][n]);
-        memcpy(row, sums[m], sizeof row);
-        for (int n = 0; n < 16; n++)
-            row[n] = fastnn_flushed((double)row[n] + fastnn_flushed((double)part[0][n] + part[1][n]));
-        memcpy(sums[m], row, sizeof row);
-    }
+    const unsigned before = _mm_getcsr();
+    fastnn_wide_tile left, right;
+    fastnn_widen(fastnn_tile(a), &left);
+    fastnn_widen(fastnn_tile(b), &right);
+    _mm_setcsr(before | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON);
+    fastnn_emulated_products(fastnn_tile(c), &left, &right);
+    _mm_setcsr(before);
 }
 
 static void fastnn_emulated_load(int tile, const char *from, int64_t stride) {

@@ -17,7 +17,7 @@
 /* Columns of A that a tile takes between two looks at its counter. Counting is a sixth of the instructions of a tile of
    AVX2, and where two threads share a core that costs 5%. It is less with more rows, for which gcc keeps a loop. Loads
    stay where they are written: brought forward, they would need more registers than there are. */
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if FASTNN_VECTOR_BYTES == 32
 #define FASTNN_AT_ONCE 4
 #define FASTNN_IN_ORDER __asm__ volatile("" ::: "memory")
 #else

@@ -9,16 +9,27 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__AVX512F__)
+#define FASTNN_REGISTER_BYTES 64
+#elif defined(__AVX2__)
+#define FASTNN_REGISTER_BYTES 32
+#else
+#define FASTNN_REGISTER_BYTES 16
+#endif
+
+/* Tests set it to 64: compilers make up vectors of several registers, and so what is compiled for AVX-512 runs, slowly,
+   where there is none. */
+#ifndef FASTNN_VECTOR_BYTES
+#define FASTNN_VECTOR_BYTES FASTNN_REGISTER_BYTES
+#endif
+
 /* Rows of the register tile, of two vectors each. 32 registers hold 14 x 2 accumulators, 2 vectors of B and one
    broadcast of A; 16 registers hold 6 x 2, 2 and one; without FMA a product needs a register too: 5 x 2. */
-#if defined(__AVX512F__)
-#define FASTNN_VECTOR_BYTES 64
+#if FASTNN_VECTOR_BYTES == 64
 #define FASTNN_TILE_ROWS 14
-#elif defined(__AVX2__)
-#define FASTNN_VECTOR_BYTES 32
+#elif FASTNN_VECTOR_BYTES == 32
 #define FASTNN_TILE_ROWS 6
 #else
-#define FASTNN_VECTOR_BYTES 16
 #define FASTNN_TILE_ROWS 5
 #endif
 
@@ -52,7 +63,7 @@ FASTNN_INLINE double fastnn_multiply_add_f64(double x, double y, double z) {
 
 /* Copies whole vectors to an address aligned to a vector, around the caches where the processor can. */
 FASTNN_INLINE void fastnn_stream(void *to, const void *from, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += FASTNN_VECTOR_BYTES) {
+    for (size_t i = 0; i < bytes; i += FASTNN_REGISTER_BYTES) {
         char *y = (char *) to + i;
         const char *x = (const char *) from + i;
 #if defined(__AVX512F__)
@@ -62,7 +73,7 @@ FASTNN_INLINE void fastnn_stream(void *to, const void *from, size_t bytes) {
 #elif defined(__SSE2__)
         _mm_stream_si128((__m128i *) y, _mm_loadu_si128((const __m128i *) x));
 #else
-        memcpy(y, x, FASTNN_VECTOR_BYTES);
+        memcpy(y, x, FASTNN_REGISTER_BYTES);
 #endif
     }
 }

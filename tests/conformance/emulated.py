@@ -1,7 +1,7 @@
 """The matrix products compiled for an AMX unit that is emulated, as a backend.
 
-The sources are those of the package, kernel and all; only the tiles' instructions are computed in C, bit for bit. All
-products take the way through the unit, however small.
+The sources are those of the package, kernel and all, with the vectors and tiles of AVX-512, which the compiler makes up
+of what AVX2 has; only the tiles' instructions are computed in C, bit for bit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from functools import cache
+from functools import cache, partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,7 @@ from types import ModuleType
 import pytest
 
 import fastnn_ext
+from fastnn import backends
 from fastnn.backends.compiled import CompiledBackend
 from fastnn.table import DTYPES
 
@@ -30,8 +31,11 @@ import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 macros = [("CYTHON_INLINE", "inline __attribute__((always_inline, unused))"), ("FASTNN_AMX_EMULATED", "1"),
-          ("FASTNN_SPLIT_PAYS", "{0, 0, 0}")]
-flags = ["-O2", "-ffp-contract=fast", "-fno-strict-aliasing", "-fno-math-errno", "-mavx2", "-mfma"]
+          ("FASTNN_VECTOR_BYTES", "64")]
+if "EVERYTHING" in sys.argv:
+    macros.append(("FASTNN_SPLIT_PAYS", "{0, 0, 0}"))
+    sys.argv.remove("EVERYTHING")
+flags = ["-O2", "-g0", "-Wno-psabi", "-ffp-contract=fast", "-fno-strict-aliasing", "-fno-math-errno", "-mavx2", "-mfma"]
 if "SANITIZE" in sys.argv:
     flags += ["-fsanitize=address,undefined", "-g"]
     sys.argv.remove("SANITIZE")
@@ -44,8 +48,11 @@ setup(name="emulated", ext_modules=cythonize(found, include_path=[ROOT], compile
 
 
 @cache
-def module() -> ModuleType:
-    """`matmul` of the emulated unit; whoever asks is skipped where it cannot be built or run."""
+def module(everything: bool = True) -> ModuleType:
+    """`matmul` of the emulated unit; whoever asks is skipped where it cannot be built or run.
+
+    Products take the way through the unit however small they are, or else where it is to pay.
+    """
     pytest.importorskip("Cython")
     if "avx2" not in fastnn_ext.ISAS:
         pytest.skip("the emulation is compiled for AVX2")
@@ -60,7 +67,7 @@ def module() -> ModuleType:
             shutil.copy(SOURCES / source, folder)
         (folder / "setup.py").write_text(f"FOLDER, ROOT = {str(SOURCES)!r}, {str(SOURCES.parent)!r}\n{SETUP}")
         command = [sys.executable, "setup.py", "build_ext", "--build-lib", "out"]
-        command += ["SANITIZE"] * (os.environ.get("FASTNN_SANITIZE") == "1")
+        command += ["EVERYTHING"] * everything + ["SANITIZE"] * (os.environ.get("FASTNN_SANITIZE") == "1")
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         (path,) = folder.glob("out/fastnn_ext/*" + sysconfig.get_config_var("EXT_SUFFIX"))
@@ -72,13 +79,16 @@ def module() -> ModuleType:
 
 
 @cache
-def backend() -> CompiledBackend:
-    """The backend of these kernels."""
+def backend(everything: bool = True) -> CompiledBackend:
+    """The backend of these kernels, and of the package's own for all other ops."""
+    emulated, own = module(everything), backends.load("cython")
+    assert isinstance(own, CompiledBackend)
 
     def address(op: str, dtype: str) -> int:
-        return module().KERNELS[op][DTYPES.index(dtype)]
+        return emulated.KERNELS[op][DTYPES.index(dtype)] if op in OPS else own.address(op, dtype)
 
     def workspace(op: str, dims: dict, params: dict, itemsize: int, parts: int) -> int:
-        return module().WORKSPACE[op](dims, params, itemsize, parts)
+        kernels = emulated.WORKSPACE[op] if op in OPS else partial(own.workspace, op)
+        return kernels(dims, params, itemsize, parts)
 
-    return CompiledBackend("emulated", address, workspace, OPS)
+    return CompiledBackend("emulated", address, workspace, tuple(own.ops))

@@ -34,9 +34,9 @@ def normal(rng, *shape):
 
 def call(name, arrays, dims, params, out_shape, start=None, parts=1, order=(0,)):
     """A kernel on inputs that must stay, an output within guard values, and a workspace within guard values."""
-    kernels, op = emulated.backend(), TABLE[name]
-    y = Watched(kernels, out_shape, F4, start)
-    team(kernels, "float32", parts, order)(op, [*arrays, y.array], dims, op.params | params)
+    kernels, op, dtype = emulated.backend(), TABLE[name], arrays[0].dtype
+    y = Watched(kernels, out_shape, dtype, start)
+    team(kernels, dtype.name, parts, order)(op, [*arrays, y.array], dims, op.params | params)
     return y.read(name)
 
 
@@ -142,21 +142,21 @@ def test_sums_of_few_terms(terms, rng):
 
 
 @pytest.mark.parametrize("op", emulated.OPS)
-def test_values(op):
-    """Fused bias and activation, optional arguments, guard values, inputs that must stay."""
-    kernels, allowed = emulated.backend(), tolerance(TABLE[op], "cython", "float32")
-    for case, wanted in cases_with_expected(op, "float32"):
-        for name, found in run(kernels, case, "float32").items():
+def test_values(op, dtype):
+    """Fused bias and activation, optional arguments, guard values, inputs that must stay; float64 by FMA."""
+    kernels, allowed = emulated.backend(), tolerance(TABLE[op], "cython", dtype)
+    for case, wanted in cases_with_expected(op, dtype):
+        for name, found in run(kernels, case, dtype).items():
             assert_close(f"{case}: {name}", found, wanted[name], allowed, magnitude(case))
 
 
 @pytest.mark.parametrize("op", emulated.OPS)
-def test_shares(op):
+def test_shares(op, dtype):
     kernels = emulated.backend()
-    for case in cases(op, "float32")[-12:]:
-        one = run(kernels, case, "float32", team(kernels, "float32", 1, [0]))
+    for case in cases(op, dtype)[-12:]:
+        one = run(kernels, case, dtype, team(kernels, dtype, 1, [0]))
         for parts in TEAMS:
-            many = run(kernels, case, "float32", team(kernels, "float32", parts, range(parts)[::-1]))
+            many = run(kernels, case, dtype, team(kernels, dtype, parts, range(parts)[::-1]))
             assert_same_bits(case, parts, one, many)
 
 
