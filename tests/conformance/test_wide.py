@@ -7,10 +7,10 @@ import pytest
 from test_amx import multiply
 
 #: A tile has 14 rows and 2 vectors of 16 float32 or 8 float64; up to 3 rows are a case of their own. 99 rows pack B.
-ROWS = (1, 2, 3, 4, 13, 14, 15, 28, 30, 43, 99)
-COLS = (1, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 70, 200)
+ROWS = (1, 2, 3, 13, 15, 29, 99)
+COLS = (1, 7, 9, 15, 17, 23, 31, 33, 47, 70, 200)
 #: Products are added up in stretches of 256.
-DEPTHS = (1, 9, 256, 257, 520)
+DEPTHS = (1, 257, 520)
 
 
 @pytest.mark.parametrize("flips", tuple(product((False, True), repeat=2)), ids=str)
