@@ -22,7 +22,6 @@ from fastnn import ops  # noqa: E402
 from fastnn.backends.split_products import PRODUCTS, fits, split_product  # noqa: E402
 
 PAGE = ROOT / "docs" / "precision.md"
-BEGIN, END = "<!-- made by tools/precision_table.py -->\n", "<!-- end -->\n"
 
 
 def table() -> str:
@@ -40,12 +39,12 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(before + BEGIN + table() + END + after, encoding="utf-8")
+def write(tool: str, tables: str) -> None:
+    """Put what a tool has made between its marks in the page."""
+    begin, end = f"<!-- made by tools/{tool} -->\n", "<!-- end -->\n"
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    PAGE.write_text(before + begin + tables + end + rest.partition(end)[2], encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write(Path(__file__).name, table())
