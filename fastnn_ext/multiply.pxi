@@ -163,7 +163,7 @@ cdef inline bint packs_b(const Product *p, const floating *tag) noexcept nogil:
 cdef inline Py_ssize_t blocks_of(Py_ssize_t row_tiles, Py_ssize_t depth, Py_ssize_t itemsize) noexcept nogil:
     """Blocks that so many tiles of A's rows make."""
     cdef Py_ssize_t tile_bytes = itemsize * max(depth, BLOCK_DEPTH) * TILE_ROWS, most = BLOCK_BYTES // tile_bytes
-    return 1 if row_tiles * tile_bytes <= WHOLE_BYTES else (row_tiles + most - 1) // most
+    return min(row_tiles, 1) if row_tiles * tile_bytes <= WHOLE_BYTES else (row_tiles + most - 1) // most
 
 
 cdef inline Py_ssize_t space_bytes(Py_ssize_t m, Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
