@@ -183,6 +183,20 @@ class MappedBatches(ArrayBatches):
         )
 
 
+def loader_of(
+    model: Sequential,
+    x: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray | None,
+    batch_size: int,
+    rng: Callable[[], Any] | None,
+) -> ArrayBatches:
+    """Batches of rows and targets as `data` returns them."""
+    if mapped(x) or mapped(y):
+        return MappedBatches(model, x, y, w, batch_size, rng)
+    return ArrayBatches(x, y, w, batch_size, rng)
+
+
 class Stream:
     """Batches that come one after the other, (x, y) or (x, y, sample_weight) each.
 

@@ -40,6 +40,7 @@ def learning_rate_range_test(
         Compiled.
     X : array_like of shape (rows, ...)
     y : array_like
+        Memory-mapped arrays are read and converted batch by batch, as in `fit`.
     low, high : float
         First and last learning rate, ``0 < low < high``.
     steps : int
@@ -66,7 +67,7 @@ def learning_rate_range_test(
     checks.integer(name, "batch_size", batch_size, 1)
     x, targets = batches.data(model, name, X, y)
     w = batches.weights(name, sample_weight, len(x), model.dtype)
-    loader = batches.ArrayBatches(x, targets, w, batch_size, order_of(model))
+    loader = batches.loader_of(model, x, targets, w, batch_size, order_of(model))
     optimizer, _ = model._compiled()
     snapshot, dropout_step, learning_rate = model._snapshot(), model._step.value, optimizer.learning_rate
     rates = low * (high / low) ** (np.arange(steps) / (steps - 1))

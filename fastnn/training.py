@@ -11,11 +11,11 @@ import numpy as np
 from fastnn import checks
 from fastnn.batches import (
     ArrayBatches,
-    MappedBatches,
     Stream,
     class_weights,
     data,
     evaluated,
+    loader_of,
     mapped,
     same_length,
     weights,
@@ -132,11 +132,7 @@ def fit(
         if class_weight is not None:
             by_class = class_weights(class_weight, _labels(model, targets), model.output_shape[-1], model.dtype)
             w = by_class if w is None else w * by_class
-        rng = order_of(model) if shuffle else None
-        if mapped(x) or mapped(targets):
-            loader = MappedBatches(model, x, targets, w, batch_size, rng)
-        else:
-            loader = ArrayBatches(x, targets, w, batch_size, rng)
+        loader = loader_of(model, x, targets, w, batch_size, order_of(model) if shuffle else None)
     if validation_data is not None and not callable(validation_data):
         if not isinstance(validation_data, Sequence) or len(validation_data) not in (2, 3):
             expected = "(X, y) or (X, y, sample_weight), or a callable that returns batches"

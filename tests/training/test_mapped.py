@@ -51,6 +51,20 @@ def test_floating_targets(rng, tmp_path):
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize(("loss", "label"), [("hinge", "float32"), ("hinge", "uint8"), ("cross_entropy", "uint8")])
+def test_range_test(kind, loss, label, rng, tmp_path):
+    """Rows and targets take the forms of the model and of the loss here too."""
+    x, y = data(rng)
+    x, y = (10 * x + 50).astype(kind), np.minimum(y, 1).astype(label)
+    outputs = 1 if loss == "hinge" else 3
+    expected = fn.learning_rate_range_test(make(dtype="float32", loss=loss, outputs=outputs), x, y, steps=9)
+    mapped_x, mapped_y = on_disk(tmp_path / "x.npy", x), on_disk(tmp_path / "y.npy", y)
+    for rows, targets in ((mapped_x, mapped_y), (mapped_x, y), (x, mapped_y)):
+        found = fn.learning_rate_range_test(make(dtype="float32", loss=loss, outputs=outputs), rows, targets, steps=9)
+        assert np.array_equal(found, expected)
+
+
 @pytest.mark.parametrize("name", ["X", "y"])
 @pytest.mark.parametrize("row", [0, 3777, 4999])
 def test_numbers_that_are_none(name, row, rng, tmp_path):
