@@ -138,7 +138,8 @@ def fit(
             expected = "(X, y) or (X, y, sample_weight), or a callable that returns batches"
             checks.fail(ValueError, "fit", "validation_data", expected, type(validation_data).__name__)
         held = data(model, "fit: validation_data", *validation_data[:2])
-        validation_data = (*held, *validation_data[2:])
+        w = validation_data[2] if len(validation_data) == 3 else None
+        validation_data = (*held, weights("fit: validation_data", w, len(held[0]), model.dtype))
     history = History()
     params = {"epochs": epochs, "initial_epoch": initial_epoch, "rows": loader.rows, "batches": loader.batches}
     given = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()

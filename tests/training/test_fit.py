@@ -162,6 +162,16 @@ def test_weighted_validation_data(backend, rng):
             fn.DataError,
             r"fit: validation_data: X: expected finite numbers, got NaN or infinity in row 0$",
         ),
+        (
+            {"validation_data": (np.ones((2, 6)), [0, 1], [1.0, 2, 3])},
+            fn.ShapeError,
+            r"fit: validation_data: sample_weight: expected shape \(2,\), got \(3,\)$",
+        ),
+        (
+            {"validation_data": (np.ones((2, 6)), [0, 1], [1.0, -1])},
+            fn.DataError,
+            r"fit: validation_data: sample_weight: expected finite numbers of at least 0, got others$",
+        ),
         ({"validation_data": np.ones((50, 6))}, ValueError, r"fit: validation_data: expected .* got ndarray"),
         ({"validation_data": ([1],)}, ValueError, r"fit: validation_data: expected \(X, y\) or "),
     ],
