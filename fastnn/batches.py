@@ -93,7 +93,7 @@ def finite(op: str, name: str, array: np.ndarray, ready: Callable[[np.ndarray], 
 def data(model: Sequential, op: str, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Rows and targets, checked, and ready for a step unless they are memory-mapped."""
     _, loss = model._compiled()
-    x, y = model._rows(X, op), y if isinstance(y, np.ndarray) else np.asarray(y)
+    x, y = model._rows(X, op), checks.numbers(op, "y", y)
     if mapped(y):
         same_length(op, x, y)
         finite(op, "y", y)  # NaN would look like a label of the wrong type

@@ -87,15 +87,31 @@ def floating_dtype(op: str, values: Sequence[Any], names: Sequence[str], halves:
     return found or np.dtype(np.float64)
 
 
+#: What an array of objects may hold to be taken for numbers.
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+
+
+def numbers(op: str, name: str, value: Any, expected: str = "numbers") -> np.ndarray:
+    """`value` as an array; objects that are all numbers, as in pandas' frames of several dtypes, take their dtype."""
+    array = np.asarray(value)
+    if array.dtype != object or array.ndim == 0:
+        return array
+    for place, element in np.ndenumerate(array):
+        if not isinstance(element, _NUMBERS):
+            fail(DtypeError, op, name, expected, f"{element!r:.50} at {place}")
+    return np.array(array.tolist()).reshape(array.shape)
+
+
 def host_array(op: str, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """`value` as an aligned C-contiguous array of `dtype`; a copy only where it is not one already."""
     if ready(value, dtype):
         return value
-    array = np.asarray(value)
+    expected = "integers" if dtype.kind == "i" else f"{dtype} numbers"
+    array = numbers(op, name, value, expected)
     allowed = "biu" if dtype.kind == "i" else "biuf"
     known = array.dtype.kind in allowed or array.dtype.newbyteorder("=") == dtype
     if not known or (dtype.kind == "i" and array.dtype.kind == "f"):
-        fail(DtypeError, op, name, "integers" if dtype.kind == "i" else f"{dtype} numbers", array.dtype)
+        fail(DtypeError, op, name, expected, array.dtype)
     shape = array.shape
     return np.require(array, dtype, ("C", "A")).reshape(shape)
 

@@ -124,7 +124,7 @@ class FunctionLoss(Loss):
         return value.reshape(())
 
     def targets(self, y: Any, output_shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        y = np.asarray(y)
+        y = checks.numbers(self._name, "y_true", y)
         if y.ndim == 0:
             checks.fail(checks.ShapeError, self._name, "y_true", "at least one dimension", y.shape)
         if y.dtype.kind in "iu":

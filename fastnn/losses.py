@@ -184,7 +184,7 @@ class CrossEntropy(Loss):
     def targets(self, y: Any, output_shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         if len(output_shape) == 1 and output_shape[0] > 1 and checks.class_numbers(y, output_shape[0]):
             return y
-        y = np.asarray(y)
+        y = checks.numbers("CrossEntropy", "y_true", y, "integers")
         _several_classes("CrossEntropy", y, output_shape)
         if y.shape[1:] == tuple(output_shape):
             return super().targets(y, output_shape, dtype)

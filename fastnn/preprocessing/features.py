@@ -111,7 +111,7 @@ class Standardizer:
         DataError
             If there are no rows, a feature has no value in any of them, or a value is infinite.
         """
-        x = np.asarray(X)
+        x = checks.numbers("Standardizer", "X", X)
         if x.dtype.kind not in "biuf":
             checks.fail(checks.DtypeError, "Standardizer", "X", "numbers", x.dtype)
         if not x.ndim:
@@ -131,9 +131,10 @@ class Standardizer:
 
     def transform(self, X: Any, dtype: Any = "float32") -> np.ndarray:
         """Standardised rows, in `dtype`."""
-        if np.shape(X)[np.ndim(X) - self.mean.ndim :] != self.mean.shape:
-            checks.fail(checks.ShapeError, "Standardizer", "X", f"rows of shape {self.mean.shape}", np.shape(X))
-        z = np.subtract(X, self.mean)  # in float64: a large offset must not cost digits
+        x = checks.numbers("Standardizer", "X", X)
+        if x.shape[x.ndim - self.mean.ndim :] != self.mean.shape:
+            checks.fail(checks.ShapeError, "Standardizer", "X", f"rows of shape {self.mean.shape}", x.shape)
+        z = np.subtract(x, self.mean)  # in float64: a large offset must not cost digits
         z /= self.std
         return np.nan_to_num(z, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf).astype(dtype)
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,42 @@ def test_data_are_left_alone(rng):
     y.setflags(write=False)
     fit(make(), x, y, epochs=2)
     assert np.array_equal(x, kept[0]) and np.array_equal(y, kept[1])
+
+
+@pytest.mark.parametrize("labels", [int, float, object])
+def test_objects_that_are_numbers(labels, rng):
+    """Arrays of objects, as pandas makes of a frame with columns of several dtypes."""
+    x, y = data(rng)
+    x[:, :2] = x[:, :2] > 0
+    mixed = np.array([[bool(row[0]), np.bool_(row[1]), float(row[2]), *row[3:]] for row in x], dtype=object)
+    a, b = make(), make()
+    assert fit(a, mixed, y.astype(labels).astype(object)).history == fit(b, x, y).history
+    assert bits(a) == bits(b)
+    assert np.array_equal(a.predict(mixed), a.predict(x))
+    assert a.evaluate(mixed, y.astype(object)) == a.evaluate(x, y)
+
+
+def test_pandas_frame_with_columns_of_booleans(rng):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.get_dummies(pandas.DataFrame({"age": [1.0, 2, 3, 4], "colour": ["red", "blue", "red", "red"]}))
+    assert set(frame.dtypes.astype(str)) == {"float64", "bool"}
+    a, b = make(inputs=3), make(inputs=3)
+    fit(a, frame, [0, 1, 2, 0])
+    fit(b, frame.to_numpy(float), [0, 1, 2, 0])
+    assert bits(a) == bits(b)
+
+
+@pytest.mark.parametrize("wrong", ["red", None, 1j, [1.0]])
+def test_objects_that_are_no_numbers(wrong, rng):
+    x, y = data(rng)
+    bad_x, bad_y = x.astype(object), y.astype(object)
+    bad_x[7, 2] = bad_y[9] = wrong
+    model = make()
+    with pytest.raises(fn.DtypeError, match=re.escape(f"fit: X: expected float64 numbers, got {wrong!r} at (7, 2)")):
+        fit(model, bad_x, y)
+    with pytest.raises(fn.DtypeError, match=re.escape(f"fit: y: expected numbers, got {wrong!r} at (9,)")):
+        fit(model, x, bad_y)
+    assert model.optimizer.iterations == 0
 
 
 def test_an_optimizer_of_two_models(rng):

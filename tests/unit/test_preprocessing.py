@@ -89,6 +89,17 @@ def test_standardizer_as_in_scikit_learn(rng):
     assert np.allclose(scaler.inverse_transform(z.tolist()), x)
 
 
+def test_standardizer_of_objects():
+    x = np.array([[1.5, True], [2.5, False], [4.0, True]], object)
+    scaler = Standardizer.fit(x)
+    assert np.array_equal(scaler.mean, Standardizer.fit(x.astype(float)).mean)
+    assert np.array_equal(scaler.transform(x), scaler.transform(x.astype(float)))
+    x[2, 0] = "red"
+    for call in (Standardizer.fit, scaler.transform):
+        with pytest.raises(fn.DtypeError, match=r"^Standardizer: X: expected numbers, got 'red' at \(2, 0\)$"):
+            call(x)
+
+
 def test_missing_values_become_the_mean():
     x = np.array([[1.0, np.nan], [3.0, 5.0], [np.nan, 7.0]])
     scaler = Standardizer.fit(x)
