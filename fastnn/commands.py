@@ -230,7 +230,7 @@ def predict(args: Namespace) -> None:
 
 
 def info(args: Namespace) -> None:
-    """Show versions, the CPU, threads, and which backends are available or what would provide them."""
+    """Show versions, the CPU, threads, the backend, and which are available or what would provide them."""
     fn.show_config()
 
 
@@ -252,7 +252,7 @@ def bench(args: Namespace) -> None:
 @contextmanager
 def _machine(args: Namespace) -> Iterator[dict[str, object]]:
     """Computes on the backend and threads that the arguments ask for; yields what the reports say of them."""
-    name = args.backend or os.environ.get("FASTNN_BACKEND") or backends.DEFAULT
+    name = args.backend or backends.requested()[0] or backends.DEFAULT
     reason = backends.missing(name)
     if reason is not None:
         raise DataError(f"backend {name!r} is not available: {reason}")

@@ -31,7 +31,8 @@ def config_report() -> dict[str, Any]:
     -------
     dict
         version, python, numpy, cpu; isa (in use) and isas_available; matmul_precision (the policy); threads; openmp
-        (a description, or None for a serial build); backends: for each name None if it can be used, else why not and
+        (a description, or None for a serial build); backend: the name of the one that is chosen, and by what
+        ("use_backend", "FASTNN_BACKEND" or "default"); backends: for each name None if it can be used, else why not and
         what would provide it; cuda: the cards, the CUDA version that their driver runs (None without one), the
         toolkit's packages, and the version of ml_dtypes (None without it), which arrays of bfloat16 need.
     """
@@ -39,6 +40,7 @@ def config_report() -> dict[str, Any]:
     from fastnn_ext import executor
 
     version = executor.openmp_version()
+    backend, reason = backends.requested()
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -49,6 +51,7 @@ def config_report() -> dict[str, Any]:
         "matmul_precision": get_matmul_precision(),
         "threads": get_num_threads(),
         "openmp": f"OpenMP {version // 100}-{version % 100:02d}" if version else None,
+        "backend": (backend or backends.DEFAULT, reason),
         "backends": {name: backends.missing(name) for name in backends.MODULES},
         "cuda": {
             "cards": [str(card) for card in cuda_driver.cards()],
@@ -60,8 +63,14 @@ def config_report() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print what is running: versions, the CPU, threads, and which backends are available or what provides them."""
+    """Print what is running: versions, the CPU, threads, the backend, and which are available or what provides them."""
     report = config_report()
+    backend, reason = report["backend"]
+    wrong = ""
+    if backend not in report["backends"]:
+        wrong = f": unknown, expected one of {', '.join(report['backends'])}"
+    elif report["backends"][backend] is not None:
+        wrong = ": not available"
     through = "through the AMX unit where that pays" if report["isa"] == "amx" else "computed in float32"
     print_aligned(
         {
@@ -71,6 +80,7 @@ def show_config() -> None:
             "CPU": report["cpu"],
             "ISA": f"{report['isa']} (available: {', '.join(report['isas_available'])})",
             "matmul": f"{report['matmul_precision']}, {through}",
+            "backend": f"{backend} ({reason}){wrong}",
             "threads": report["threads"],
             "OpenMP": report["openmp"] or "none: built without it, one thread computes",
         }

@@ -95,9 +95,18 @@ def load(name: str) -> Backend:
     return make()
 
 
+def requested() -> tuple[str | None, str]:
+    """The backend asked for by no argument, and what asks for it; None by default."""
+    if name := chosen.get():
+        return name, "use_backend"
+    if name := os.environ.get("FASTNN_BACKEND"):
+        return name, "FASTNN_BACKEND"
+    return None, "default"
+
+
 def select(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     """The backend for a call: by name, `use_backend`, `FASTNN_BACKEND`, where the arrays live, or the default."""
-    name = name or chosen.get() or os.environ.get("FASTNN_BACKEND")
+    name = name or requested()[0]
     if name is None and any(checks.is_device_array(a) for a in arrays):
         name = "cuda"
     return load(name or DEFAULT)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastnn as fn
-from fastnn import cli, commands
+from fastnn import backends, cli, commands
 from fastnn.datasets import load_digits
 
 #: The package under test is the one imported here, installed or built in place, whatever the working directory.
@@ -309,6 +309,30 @@ def test_info():
     for name in cli.BACKENDS:
         line = re.search(rf"^  {name} +(.+)$", result.stdout, re.MULTILINE)[1]
         assert line == "available" or "pip install" in line or "driver" in line
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("", "cython (default)"),
+        ("reference", "reference (FASTNN_BACKEND)"),
+        ("foo", "foo (FASTNN_BACKEND): unknown, expected one of cython, numba, cuda, reference"),
+    ],
+)
+def test_info_shows_the_backend(asked, shown, monkeypatch, capsys):
+    monkeypatch.setenv("FASTNN_BACKEND", asked)
+    assert cli.main(["info"]) == 0
+    assert re.search(r"^backend +(.+)$", capsys.readouterr().out, re.MULTILINE)[1] == shown
+
+
+def test_info_shows_a_backend_that_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr(backends, "missing", lambda name: "no card" if name == "cuda" else None)
+    monkeypatch.setenv("FASTNN_BACKEND", "cuda")
+    fn.show_config()
+    assert re.search(r"^backend +cuda \(FASTNN_BACKEND\): not available$", capsys.readouterr().out, re.MULTILINE)
+    with fn.use_backend("reference"):
+        fn.show_config()
+    assert re.search(r"^backend +reference \(use_backend\)$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_version():
