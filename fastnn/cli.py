@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    except (ValueError, NotImplementedError, ArithmeticError, ImportError) as error:
+    except MemoryError as error:  # NumPy says how much it asked for, Python nothing
+        message = str(error) or "out of memory"
+    except (ValueError, TypeError, NotImplementedError, ArithmeticError, ImportError) as error:
         message = str(error)
     print(f"fastnn {args.command}: error: {' '.join(message.split())}", file=sys.stderr)
     return 2

@@ -261,6 +261,7 @@ def test_interrupt(tmp_path):
         (["train", "digits", "--target", "a"], "are for CSV files"),
         (["train", "digits", "--layers", "12,x"], "expected sizes such as 256,128 or \"none\", got '12,x'"),
         (["train", "digits", "--layers", "0"], "expected sizes"),
+        (["train", "digits", "--layers", "999999999999999"], "Unable to allocate"),
         (["train", "digits", "--dropout", "1"], "expected a number of at least 0 and below 1, got '1'"),
         (["train", "digits", "--epochs", "0"], "expected an integer of at least 1, got '0'"),
         (["train", "digits", "--epochs", "2.5"], "expected an integer"),
@@ -288,6 +289,22 @@ def test_errors_of_use(tmp_path, arguments, message):
     (tmp_path / "one.csv").write_text("a,b\n1,x\n2,x\n")
     (tmp_path / "ragged.csv").write_text("a,b\n1,x\n2\n")
     assert message in fastnn(*arguments, status=2, cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "out of memory"),
+        (fn.DtypeError("fit: X: expected numbers, got text"), "fit: X: expected numbers, got text"),
+    ],
+)
+def test_errors_of_one_line(error, message, monkeypatch, capsys):
+    def fails(args):
+        raise error
+
+    monkeypatch.setattr(commands, "info", fails)
+    assert cli.main(["info"]) == 2
+    assert capsys.readouterr().err == f"fastnn info: error: {message}\n"
 
 
 def test_missing_backend():
