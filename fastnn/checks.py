@@ -112,8 +112,18 @@ def host_array(op: str, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     known = array.dtype.kind in allowed or array.dtype.newbyteorder("=") == dtype
     if not known or (dtype.kind == "i" and array.dtype.kind == "f"):
         fail(DtypeError, op, name, expected, array.dtype)
+    if dtype.kind == "i" and array.dtype.kind == "u" and array.max(initial=0) > np.iinfo(dtype).max:
+        fail(DataError, op, name, f"integers of at most {np.iinfo(dtype).max}", array.max())
     shape = array.shape
     return np.require(array, dtype, ("C", "A")).reshape(shape)
+
+
+def whole(op: str, name: str, value: Any) -> np.ndarray:
+    """Integers as `host_array` has them, whole numbers of a floating dtype too."""
+    array = numbers(op, name, value, "integers")
+    if array.dtype.kind == "f" and (np.abs(array) < 2**63).all() and np.array_equal(array, np.floor(array)):
+        array = array.astype(np.int64)
+    return host_array(op, name, array, np.dtype(np.int64))
 
 
 def bind(op: Op, arrays: Sequence[Any], params: dict) -> dict[str, int]:

@@ -79,10 +79,11 @@ class Hinge(Loss):
         array = super().targets(y, output_shape, dtype)
         if np.isin(array, (0, 1)).all():
             return 2 * array - 1
-        wrong = array[~np.isin(array, (-1, 1))]
-        if wrong.size:
-            expected = "targets of -1 and 1, or of 0 and 1"
-            checks.fail(checks.DataError, type(self).__name__, "y_true", expected, wrong[0])
+        for known in ((-1, 0, 1), (-1, 1)):
+            wrong = array[~np.isin(array, known)]
+            if wrong.size:
+                expected = "targets of -1 and 1, or of 0 and 1"
+                checks.fail(checks.DataError, type(self).__name__, "y_true", expected, wrong[0])
         return array
 
 
@@ -187,15 +188,15 @@ class CrossEntropy(Loss):
         y = checks.numbers("CrossEntropy", "y_true", y, "integers")
         _several_classes("CrossEntropy", y, output_shape)
         if y.shape[1:] == tuple(output_shape):
-            return super().targets(y, output_shape, dtype)
+            array = super().targets(y, output_shape, dtype)
+            _within("CrossEntropy", array, 0, np.inf, "targets of at least 0")
+            return array
         if y.shape[1:] == (*output_shape[:-1], 1):
             y = y[..., 0]
         if y.shape[1:] != tuple(output_shape[:-1]):
             expected = f"labels of shape (rows,) or targets of shape (rows, {output_shape[-1]})"
             checks.fail(checks.ShapeError, "CrossEntropy", "y_true", expected, y.shape)
-        if y.dtype.kind == "f" and np.array_equal(y, np.floor(y)):
-            y = y.astype(np.int64)
-        labels = checks.host_array("CrossEntropy", "y_true", y, np.dtype(np.int64))
+        labels = checks.whole("CrossEntropy", "y_true", y)
         checks.labels("CrossEntropy", labels, output_shape[-1])
         return labels
 

@@ -17,7 +17,7 @@ def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = "float32")
 
     Parameters
     ----------
-    labels : array_like of int, of any shape
+    labels : array_like of int, or of whole numbers, of any shape
     num_classes : int, optional
         By default the largest label plus 1.
     dtype : dtype
@@ -31,7 +31,7 @@ def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = "float32")
     DataError
         If a label is negative or not below `num_classes`.
     """
-    array = checks.host_array("one_hot", "labels", labels, np.dtype(np.int64))
+    array = checks.whole("one_hot", "labels", labels)
     if num_classes is None:
         num_classes = int(array.max(initial=-1)) + 1
     checks.integer("one_hot", "num_classes", num_classes, 0)

@@ -257,6 +257,7 @@ LOGITS = np.zeros((3, 4))
     [
         ([0, 1, 4], fn.DataError, r"labels: expected integers from 0 to 3, got 0 to 4$"),
         ([-1, 1, 3], fn.DataError, r"labels: expected integers from 0 to 3, got -1 to 3$"),
+        (np.array([0, 1, 2**64 - 1], np.uint64), fn.DataError, rf"y_true: expected .* {2**63 - 1}, got {2**64 - 1}$"),
         ([0.5, 1, 2], fn.DtypeError, r"y_true: expected integers, got float64$"),
         ([0, 1, np.nan], fn.DtypeError, r"y_true: expected integers, got float64$"),
         (["a", "b", "c"], fn.DtypeError, r"y_true: expected integers, got <U1$"),
@@ -300,8 +301,10 @@ def test_targets_that_are_no_probabilities(targets):
     ("loss", "targets", "expected"),
     [
         (fn.Hinge(), [-1, 0, 1], "targets of -1 and 1, or of 0 and 1, got 0.0"),
+        (fn.Hinge(), [0, 1, 2], "targets of -1 and 1, or of 0 and 1, got 2.0"),
         (fn.SquaredHinge(), [1, np.nan, 1], "targets of -1 and 1, or of 0 and 1, got nan"),
         (fn.Poisson(), [1, 2, -1], "targets of at least 0, got -1.0 to 2.0"),
+        (fn.CrossEntropy(), [[0.5, 0.5], [1, 0], [1.5, -0.5]], "targets of at least 0, got -0.5 to 1.5"),
         (fn.KLDivergence(), [[0.5, 0.5], [1, 0], [1.5, -0.5]], "targets of at least 0, got -0.5 to 1.5"),
     ],
 )

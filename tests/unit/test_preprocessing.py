@@ -26,6 +26,7 @@ from fastnn.preprocessing import (
 def test_one_hot():
     y = one_hot([2, 0, 1, 2])
     assert y.dtype == np.float32 and y.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert np.array_equal(one_hot([2.0, 0.0, 1.0, 2.0]), y)
     assert np.array_equal(one_hot([[1], [0]], 3, "float64"), [[[0.0, 1, 0]], [[1, 0, 0]]])
     assert one_hot(np.zeros(0, int)).shape == (0, 0) and one_hot(np.zeros(0, int), 4).shape == (0, 4)
 
@@ -35,7 +36,9 @@ def test_one_hot():
     [
         ([0, 3], 3, fn.DataError, r"labels: expected integers from 0 to 2, got 0 to 3"),
         ([-1, 1], None, fn.DataError, r"labels: expected integers from 0 to 1, got -1 to 1"),
-        ([0.0, 1.0], None, fn.DtypeError, r"labels: expected integers, got float64"),
+        ([0.5, 1.0], None, fn.DtypeError, r"labels: expected integers, got float64"),
+        ([0.0, 1e30], None, fn.DtypeError, r"labels: expected integers, got float64"),
+        ([0.0, np.nan], None, fn.DtypeError, r"labels: expected integers, got float64"),
         ([0], 1.5, TypeError, r"num_classes: expected an integer, got 1.5"),
     ],
 )
