@@ -93,7 +93,10 @@ _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 def numbers(op: str, name: str, value: Any, expected: str = "numbers") -> np.ndarray:
     """`value` as an array; objects that are all numbers, as in pandas' frames of several dtypes, take their dtype."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # NumPy's words are those of arrays
+        fail(ShapeError, op, name, "rows of one shape", "sequences of different lengths")
     if array.dtype != object or array.ndim == 0:
         return array
     for place, element in np.ndenumerate(array):
