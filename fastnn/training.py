@@ -17,7 +17,6 @@ from fastnn.batches import (
     evaluated,
     loader_of,
     mapped,
-    same_length,
     weights,
 )
 from fastnn.callbacks import Callback, CallbackList, History
@@ -126,9 +125,11 @@ def fit(
         w = weights("fit", sample_weight, len(x), model.dtype)
         if validation_split and validation_data is None:
             cut = len(x) - ceil(len(x) * validation_split)
+            if cut == 0:
+                expected = f"a share that leaves one of {len(x)} rows to train on"
+                checks.fail(checks.DataError, "fit", "validation_split", expected, validation_split)
             validation_data = (x[cut:], targets[cut:], *(() if w is None else (w[cut:],)))
             x, targets, w = x[:cut], targets[:cut], None if w is None else w[:cut]
-            same_length("fit", x, targets)
         if class_weight is not None:
             by_class = class_weights(class_weight, _labels(model, targets), model.output_shape[-1], model.dtype)
             w = by_class if w is None else w * by_class

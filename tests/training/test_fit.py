@@ -190,7 +190,11 @@ def test_weighted_validation_data(backend, rng):
     ("options", "error", "message"),
     [
         ({"validation_split": 1.0}, ValueError, r"fit: validation_split: expected a number in \[0, 1\), got 1.0$"),
-        ({"validation_split": 0.999}, fn.DataError, r"fit: X: expected at least one row, got none$"),
+        (
+            {"validation_split": 0.999},
+            fn.DataError,
+            r"fit: validation_split: expected a share that leaves one of 50 rows to train on, got 0.999$",
+        ),
         ({"validation_data": (np.ones((2, 3)), [0, 1])}, fn.ShapeError, r"fit: validation_data: X: expected rows of"),
         ({"validation_data": (np.ones((2, 6)), [0])}, fn.ShapeError, r"fit: validation_data: y: expected 2 rows"),
         ({"validation_data": (np.ones((2, 6)), [0, 3])}, fn.DataError, r"CrossEntropy: labels: expected integers from"),
