@@ -59,6 +59,8 @@ class EarlyStopping(Callback):
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         checks.integer("EarlyStopping", "patience", patience, 0)
         checks.integer("EarlyStopping", "start_from_epoch", start_from_epoch, 0)
+        if baseline is not None:
+            checks.interval("EarlyStopping", "baseline", baseline, -float("inf"), float("inf"))
         self.patience, self.start_from_epoch = int(patience), int(start_from_epoch)
         self.baseline, self.restore_best_weights = baseline, restore_best_weights
         self.on_train_begin()

@@ -64,7 +64,7 @@ def train_test_split(
             checks.fail(ValueError, who, "stratify", "None without shuffle", "classes")
         rows = np.arange(n)
         return _parts(arrays, [rows[:train], rows[train : train + test]])
-    generator = np.random.default_rng(seed)
+    generator = _generator(who, seed)
     chosen, rest = _take(_order(who, n, generator, stratify), test)
     kept, _ = _take(rest, train)
     return _parts(arrays, [generator.permutation(kept), generator.permutation(chosen)])
@@ -105,7 +105,7 @@ def train_validation_test_split(
     validation = _size(who, "validation_size", validation_size, n, up=True)
     if validation + test >= n:
         checks.fail(ValueError, who, "sizes", f"less than {n} rows", f"{validation} to validate and {test} to test")
-    generator = np.random.default_rng(seed)
+    generator = _generator(who, seed)
     tested, rest = _take(_order(who, n, generator, stratify), test)
     validated, rest = _take(rest, validation)
     return _parts(arrays, [generator.permutation(rows) for rows in (rest, validated, tested)])
@@ -137,7 +137,7 @@ def k_fold(
     checks.integer("k_fold", "n_splits", n_splits, 2)
     if n_splits > n:
         checks.fail(ValueError, "k_fold", "n_splits", f"at most {n}, the number of rows", n_splits)
-    generator = np.random.default_rng(seed) if shuffle else None
+    generator = _generator("k_fold", seed) if shuffle else None
     order = _order("k_fold", n, generator, stratify)
     classes = np.zeros(n) if stratify is None else np.asarray(stratify)[order]
     dealt = np.arange(n) % n_splits  # like cards, to rows sorted by class
@@ -163,6 +163,13 @@ def _size(who: str, name: str, size: float, n: int, *, up: bool) -> int:
         return int(size)
     checks.interval(who, name, size, 0, 1, "left")
     return ceil(n * size) if up else int(n * size)
+
+
+def _generator(who: str, seed: int | None) -> np.random.Generator:
+    """Random numbers that the seed decides, if there is one."""
+    if seed is not None:
+        checks.integer(who, "seed", seed, 0)
+    return np.random.default_rng(seed)
 
 
 def _order(who: str, n: int, generator: np.random.Generator | None, stratify: Any) -> np.ndarray:

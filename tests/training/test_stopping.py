@@ -168,6 +168,7 @@ def test_stop_training_ends_after_the_epoch(backend, rng):
         (lambda: fn.EarlyStopping(mode="most"), ValueError, "EarlyStopping: mode: expected one of 'auto'"),
         (lambda: fn.EarlyStopping(patience=-1), ValueError, "EarlyStopping: patience: expected an integer of at least"),
         (lambda: fn.EarlyStopping(min_delta=-1), ValueError, "EarlyStopping: min_delta: expected a number in"),
+        (lambda: fn.EarlyStopping(baseline="a"), TypeError, "EarlyStopping: baseline: expected a number, got 'a'"),
         (lambda: fn.Convergence(-1), ValueError, "Convergence: tol: expected a number in"),
         (lambda: fn.Convergence(on="weights"), ValueError, "Convergence: on: expected one of 'loss', 'parameters'"),
         (lambda: fn.Convergence(patience=0), ValueError, "Convergence: patience: expected an integer of at least 1"),

@@ -223,6 +223,7 @@ def test_the_seed_decides():
         ({"test_size": 10}, r"sizes: expected at least 1 row .*, got 0 to train and 10 to test"),
         ({"test_size": 5, "train_size": 6}, r"sizes: expected at least 1 row .* at most 10 in all, got 6 .* 5 to test"),
         ({"test_size": -1}, r"test_size: expected an integer of at least 0, got -1"),
+        ({"seed": -1}, r"seed: expected an integer of at least 0, got -1"),
         ({"shuffle": False, "stratify": np.zeros(10)}, r"stratify: expected None without shuffle, got classes"),
         ({"stratify": [0, 1]}, r"stratify: expected shape \(10,\), got \(2,\)"),
     ],
