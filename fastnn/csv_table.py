@@ -109,7 +109,8 @@ def parse_csv(content: bytes, name: str, header: bool = True) -> CsvTable:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not UTF-8 text: byte {error.start} is {content[error.start]:#04x}") from error
+        found = f"byte {error.start} is {content[error.start]:#04x}"
+        raise DataError(f"{name}: not UTF-8 text: {found}; expected a CSV, npz or IDX file") from error
     if "\0" in text:
         raise DataError(f"{name}: not a text file: character {text.index(chr(0))} is a zero byte")
     records, lines = _records(text, name, _delimiter(text))

@@ -46,10 +46,13 @@ def encode_classes(y: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 def position_split(n: int, train_rows: int | None, test_rows: int | None) -> tuple[np.ndarray, np.ndarray]:
     """The first `train_rows` to train on, the last `test_rows` to test on; one left out is all the other leaves."""
-    train_rows = n - (test_rows or 0) if train_rows is None else train_rows
+    counts = train_rows or 0, test_rows or 0
+    if min(counts) < 0 or sum(counts) > n:
+        asked = {"train": train_rows, "test": test_rows}
+        rows = " and ".join(f"{count} rows to {use}" for use, count in asked.items() if count is not None)
+        raise ValueError(f"cannot take {rows} from {n} rows")
+    train_rows = n - counts[1] if train_rows is None else train_rows
     test_rows = n - train_rows if test_rows is None else test_rows
-    if train_rows < 0 or test_rows < 0 or train_rows + test_rows > n:
-        raise ValueError(f"cannot take {train_rows} rows to train and {test_rows} to test from {n} rows")
     return np.arange(train_rows), np.arange(n - test_rows, n)
 
 

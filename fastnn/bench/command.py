@@ -38,12 +38,15 @@ def bench(args: Namespace, machine: dict[str, object], count: int) -> None:
         if group not in groups:
             place = "on the CPU" if on_device else "with --backend cuda"
             raise DataError(f"group {group}: it is measured {place} only")
-    cases = [
-        case
+    lines = {
+        f"{case.kind} {case.label} {case.dtype}": case
         for group in chosen
         for case in (fit(args.images, args.labels) if group == "fit" else groups[group]())
-        if args.only in f"{case.kind} {case.label} {case.dtype}"
-    ]
+    }
+    cases = [case for line, case in lines.items() if args.only in line]
+    if not cases:
+        others = f" and {len(lines) - 9} more" if len(lines) > 9 else ""
+        raise DataError(f"--only {args.only!r}: in no case's line; the cases: {', '.join(list(lines)[:9])}{others}")
     floors = device.floors() if on_device else _floors(count)
     for dtype in dict.fromkeys(case.dtype for case in cases if case.floor == "fma" and "fma" in floors):
         machine[f"FMA peak, {dtype}"] = f"{floors['fma'](dtype) / 1e9:.1f} GFLOP/s"

@@ -255,7 +255,9 @@ def test_interrupt(tmp_path):
         (["train", "a.csv"], "a.csv: a CSV file needs --target, one of its columns 'a', 'b'"),
         (["train", "a.csv", "--target", "c"], "a.csv: no column 'c'; its columns: 'a', 'b'"),
         (["train", "a.csv", "--target", "b", "--task", "regression"], "needs numbers, the target holds text"),
-        (["train", "a.csv", "--target", "a", "--train-rows", "5"], "cannot take 5 rows to train and -2 to test"),
+        (["train", "a.csv", "--target", "a", "--train-rows", "5"], "cannot take 5 rows to train from 3 rows"),
+        (["train", "a.csv", "--target", "b", "--validation-split", "0.9"], "fit: validation_split: expected a share"),
+        (["train", "a.npy"], "a.npy: not UTF-8 text: byte 0 is 0x93; expected a CSV, npz or IDX file"),
         (["train", "ragged.csv", "--target", "a"], "ragged.csv: row 2 (line 3): 1 fields, expected 2"),
         (["train", "one.csv", "--target", "b"], "a classification needs two classes, every target is 'x'"),
         (["train", "digits", "--target", "a"], "are for CSV files"),
@@ -278,6 +280,7 @@ def test_interrupt(tmp_path):
         (["train", "digits", "--patience", "3"], "--patience needs --validation-split"),
         (["train", "digits", "--l2", "-1"], "expected a number of at least 0, got '-1'"),
         (["bench", "--json", "no/where.json"], "no/where.json: cannot write there"),
+        (["bench", "softmax", "--only", "nosuch"], "--only 'nosuch': in no case's line; the cases: softmax 64x10"),
         (["bench", "tensor_cores"], "group tensor_cores: it is measured with --backend cuda only"),
         (["predict", "a.csv", "digits"], "a.csv"),
         (["predict", "nowhere", "digits"], "nowhere"),
@@ -286,6 +289,7 @@ def test_interrupt(tmp_path):
 )
 def test_errors_of_use(tmp_path, arguments, message):
     (tmp_path / "a.csv").write_text("a,b\n1,x\n2,y\n3,x\n")
+    np.save(tmp_path / "a.npy", np.ones((3, 3)))
     (tmp_path / "one.csv").write_text("a,b\n1,x\n2,x\n")
     (tmp_path / "ragged.csv").write_text("a,b\n1,x\n2\n")
     assert message in fastnn(*arguments, status=2, cwd=tmp_path).stderr

@@ -325,8 +325,14 @@ def test_encode_classes():
 
 
 def test_position_splits_refused():
-    for rows in ((8, 3), (11, None), (None, 11), (-1, 2)):
-        with pytest.raises(ValueError, match="cannot take"):
+    refused = {
+        (8, 3): "8 rows to train and 3 rows to test",
+        (11, None): "11 rows to train",
+        (None, 11): "11 rows to test",
+        (-1, 2): "-1 rows to train and 2 rows to test",
+    }
+    for rows, named in refused.items():
+        with pytest.raises(ValueError, match=f"^cannot take {named} from 10 rows$"):
             position_split(10, *rows)
 
 
