@@ -136,6 +136,16 @@ def test_objects_that_are_no_numbers(wrong, rng):
     assert model.optimizer.iterations == 0
 
 
+def test_what_is_refused_decides_no_shape():
+    """After a frame with a column of text comes one without."""
+    model = fn.Sequential([fn.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(fn.DtypeError, match=r"^fit: X: expected float32 numbers, got 'red' at \(0, 1\)$"):
+        fit(model, np.array([[1.0, "red"], [2.0, "blue"]], object), np.ones(2))
+    fit(model, np.array([[1.0], [2.0]], object), np.ones(2))
+    assert model.input_shape == (1,)
+
+
 def test_an_optimizer_of_two_models(rng):
     """Steps of both would count in the bias correction of each."""
     x, y = data(rng)
