@@ -173,6 +173,9 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return self._op("negative", self)
 
+    def __abs__(self) -> Tensor:
+        return self._op("maximum", self, -self)
+
     @property
     def T(self) -> Tensor:
         return self._op("transpose", self)
@@ -190,8 +193,25 @@ class Tensor:
     def __bool__(self) -> bool:
         raise TypeError("a Tensor has no value while a program is recorded: it cannot decide an if or a while")
 
+    def __eq__(self, other: object) -> NoReturn:
+        raise TypeError("a Tensor has no value while a program is recorded: it cannot be compared")
+
+    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__
+    __hash__ = object.__hash__
+
     def __float__(self) -> float:
         raise TypeError("a Tensor has no value while a program is recorded: return it and read the result")
+
+    __int__ = __float__
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a Tensor of shape () has no length")
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        """Iteration, unpacking and `in` come here too."""
+        raise TypeError("a Tensor has no parts: it cannot be indexed, iterated or unpacked")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         raise TypeError("a Tensor has no value while a program is recorded: use fastnn's ops instead of NumPy's")

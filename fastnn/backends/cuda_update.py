@@ -21,7 +21,8 @@ def is_update(program: Program) -> bool:
         and not program.outputs
         and calls[0].op.family == "optimizers"
         and all(call.op is calls[0].op and call.params == calls[0].params for call in calls)
-        and [call.arguments[1] for call in calls] == program.inputs
+        and len(calls) == len(program.inputs)
+        and all(call.arguments[1] is gradient for call, gradient in zip(calls, program.inputs, strict=True))
     )
 
 

@@ -1,5 +1,7 @@
 """grad, value_and_grad, check_gradients and trace. Each op's own gradient is checked in tests/conformance."""
 
+import operator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -202,8 +204,41 @@ def test_value_must_be_one_number():
 def test_tensor_has_no_value():
     with pytest.raises(TypeError, match="cannot decide an if"):
         fn.grad(lambda x: fn.sum(x) if fn.sum(x) else x)(X)
-    with pytest.raises(TypeError, match="has no value while a program is recorded"):
-        fn.grad(lambda x: float(fn.sum(x)))(X)
+    for number in (float, int):
+        with pytest.raises(TypeError, match="has no value while a program is recorded: return it"):
+            fn.grad(lambda x, number=number: number(fn.sum(x)))(X)
+
+
+@pytest.mark.parametrize("compare", [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge])
+def test_tensor_cannot_be_compared(compare):
+    """Neither branch would be right for all values."""
+    message = "a Tensor has no value while a program is recorded: it cannot be compared"
+    for pair in (lambda x: (x, 1.0), lambda x: (1.0, x), lambda x: (x, -x), lambda x: (x, X), lambda x: (X, x)):
+        with pytest.raises(TypeError, match=message):
+            fn.grad(lambda x, pair=pair: x if compare(*pair(x)) else -x)(X)
+    with pytest.raises(TypeError, match=message):
+        fn.grad(lambda x: x if x in [1.0] else -x)(1.0)
+
+
+def test_tensor_is_a_key():
+    a, b = (Program("reference").input("x", (3,), "float64") for _ in range(2))
+    assert {a: 1, b: 2}[b] == 2 and len({a, b, a}) == 2
+
+
+def test_tensor_has_no_parts():
+    for part in (lambda x: x[0], lambda x: x[:, 1], list, lambda x: 1.0 in x):
+        with pytest.raises(TypeError, match="a Tensor has no parts: it cannot be indexed, iterated or unpacked"):
+            fn.grad(part)(X)
+    assert fn.grad(lambda x: fn.sum(x) * len(x))(X)[0, 0] == 3
+    with pytest.raises(TypeError, match=r"a Tensor of shape \(\) has no length"):
+        fn.grad(len)(1.0)
+
+
+def test_abs(backend):
+    x = np.array([-1.5, 0.0, 2.0])
+    value, slope = fn.value_and_grad(lambda x: fn.sum(abs(x)), backend=backend)(x)
+    assert value == 3.5
+    np.testing.assert_array_equal(slope, [-1, 0, 1])
 
 
 @pytest.mark.parametrize(
