@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,20 @@ def _numbers(f: Callable[..., Any], args: tuple[Any, ...], argnums: int | Sequen
     return [n % len(args) for n in numbers]
 
 
+def _value(result: Any, program: Program) -> Tensor:
+    """What f returned; a number is a constant."""
+    if isinstance(result, Tensor):
+        return result
+    if not isinstance(result, (Real, np.ndarray)):
+        checks.fail(TypeError, "grad", "the function's value", "a tensor", type(result).__name__)
+    return program.constant(checks.host_array("grad", "the function's value", result, np.dtype(np.float64)))
+
+
+def _slopes(value: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]:
+    """Gradients, zeros by what the value does not depend on."""
+    return [zeros(t) if g is None else g for g, t in zip(gradients(value, wrt), wrt, strict=True)]
+
+
 def value_and_grad(
     f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, backend: str | None = None
 ) -> Callable[..., tuple[Any, Any]]:
@@ -175,18 +190,14 @@ def value_and_grad(
         numbers = _numbers(f, args, argnums)
         chosen = [args[n] for n in numbers]
         single = isinstance(argnums, int)
-        if any(isinstance(leaf, Tensor) for leaf in _leaves(chosen)):
-            value = f(*args)
-            wrt = _leaves(chosen)
-            found = [zeros(t) if g is None else g for g, t in zip(gradients(value, wrt), wrt, strict=True)]
-            result = _rebuild(chosen, found)
+        recorded = next((leaf.program for leaf in _leaves(chosen) if isinstance(leaf, Tensor)), None)
+        if recorded is not None:
+            value = _value(f(*args), recorded)
+            result = _rebuild(chosen, _slopes(value, _leaves(chosen)))
             return value, result[0] if single else tuple(result)
-        program, tensors, values, value = _record(f, args, numbers, backend)
-        if not isinstance(value, Tensor):
-            result = _rebuild(chosen, [np.zeros_like(v) for v in values])
-            return value, result[0] if single else tuple(result)
-        found = [zeros(t) if g is None else g for g, t in zip(gradients(value, tensors), tensors, strict=True)]
-        for tensor in [value, *found]:
+        program, tensors, values, returned = _record(f, args, numbers, backend)
+        value = _value(returned, program)
+        for tensor in [value, *_slopes(value, tensors)]:
             program.output(tensor)
         results = program(*values)
         result = _rebuild(chosen, list(results[1:]))

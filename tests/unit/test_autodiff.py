@@ -129,8 +129,6 @@ def test_independent_argument():
     """What f does not depend on has gradient zero."""
     found = fn.grad(lambda a, b: fn.sum(a), (0, 1))(X, np.ones(2))
     assert (found[0] == 1).all() and (found[1] == 0).all() and found[1].shape == (2,)
-    value, slope = fn.value_and_grad(lambda x: 5.0)(X)
-    assert value == 5.0 and (slope == 0).all() and slope.shape == X.shape
 
 
 def test_broadcasting():
@@ -199,6 +197,31 @@ def test_no_rule():
 def test_value_must_be_one_number():
     with pytest.raises(fn.ShapeError, match=r"grad: the function's value: expected one element, got \(3, 4\)"):
         fn.grad(lambda x: x * 2)(X)
+
+
+@pytest.mark.parametrize(
+    ("f", "got"),
+    [
+        (lambda x: [fn.sum(x * x)], "list"),
+        (lambda x: None, "NoneType"),
+        (lambda x: (fn.sum(x * x), {"aux": 1}), "tuple"),
+        (lambda x: "sum", "str"),
+    ],
+)
+def test_value_must_be_a_tensor(f, got):
+    """Gradients of zero would hide the mistake; also within another recording."""
+    for wrong in (fn.grad(f), fn.value_and_grad(f), fn.grad(lambda x: fn.sum(fn.grad(f)(x)))):
+        with pytest.raises(TypeError, match=f"^grad: the function's value: expected a tensor, got {got}$"):
+            wrong(X)
+
+
+def test_value_may_be_a_number():
+    for number in (5, 5.0, np.float32(5), np.array(5.0), fn.sum(np.full(2, 2.5))):
+        value, slope = fn.value_and_grad(lambda x, number=number: number)(X)
+        assert value == 5.0 and value.shape == () and (slope == 0).all() and slope.shape == X.shape
+    assert (fn.grad(lambda x: fn.sum(x + fn.grad(lambda z: 5.0)(x)))(X) == 1).all()
+    with pytest.raises(fn.ShapeError, match=r"grad: the function's value: expected one element, got \(3, 4\)"):
+        fn.grad(lambda x: X)(X)
 
 
 def test_tensor_has_no_value():
