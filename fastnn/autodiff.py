@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,7 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _record(
-    f: Callable[..., Any], args: tuple[Any, ...], argnums: Sequence[int], backend: str | None
+    f: Callable[..., Any], args: tuple[Any, ...], numbers: Sequence[int], backend: str | None
 ) -> tuple[Program, list[Tensor], list[Any], Any]:
     """Call f with tensors in place of some arguments; returns program, input tensors, their values, f's result."""
     program = Program(backend)
@@ -121,7 +121,7 @@ def _record(
     values: list[Any] = []
     symbolic = list(args)
     names = _names(f, len(args))
-    for number in argnums:
+    for number in numbers:
         leaves = [_array(leaf) for leaf in _leaves(args[number])]
         new = [program.input(names[number], a.shape, np.dtype(a.dtype).newbyteorder("=")) for a in leaves]
         symbolic[number] = _rebuild(args[number], list(new))
@@ -140,13 +140,13 @@ def _names(f: Callable[..., Any], count: int) -> list[str]:
     return (known + [f"arg{i}" for i in range(len(known), count)])[:count]
 
 
-def _numbers(f: Callable[..., Any], args: tuple[Any, ...], argnums: int | Sequence[int]) -> list[int]:
-    numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+def _numbers(f: Callable[..., Any], args: tuple[Any, ...], argnums: int | Iterable[int]) -> list[int]:
+    numbers = list(argnums) if isinstance(argnums, Iterable) else [argnums]
     for n in numbers:
-        if not -len(args) <= n < len(args):
+        if not isinstance(n, Integral) or not -len(args) <= n < len(args):
             name = getattr(f, "__name__", "function")
-            checks.fail(ValueError, "grad", "argnums", f"numbers of the {len(args)} arguments of {name}", argnums)
-    return [n % len(args) for n in numbers]
+            checks.fail(ValueError, "grad", "argnums", f"numbers of the {len(args)} arguments of {name}", repr(argnums))
+    return [int(n) % len(args) for n in numbers]
 
 
 def _value(result: Any, program: Program) -> Tensor:
@@ -164,7 +164,7 @@ def _slopes(value: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]:
 
 
 def value_and_grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, backend: str | None = None
+    f: Callable[..., Any], argnums: int | Iterable[int] = 0, *, backend: str | None = None
 ) -> Callable[..., tuple[Any, Any]]:
     """A function that returns f's value and its gradient.
 
@@ -173,8 +173,8 @@ def value_and_grad(
     f : callable
         A function of ops that returns one number. Its arguments to differentiate by are arrays, numbers, or
         (nested) lists, tuples and dicts of these; others are passed on as they are.
-    argnums : int or sequence of int
-        Arguments to differentiate by; a sequence gives a tuple of gradients.
+    argnums : int or iterable of int
+        Arguments to differentiate by; several give a tuple of gradients.
     backend : str, optional
 
     Returns
@@ -188,25 +188,28 @@ def value_and_grad(
     @wraps(f)
     def value_and_gradient(*args: Any) -> tuple[Any, Any]:
         numbers = _numbers(f, args, argnums)
-        chosen = [args[n] for n in numbers]
-        single = isinstance(argnums, int)
+        distinct = list(dict.fromkeys(numbers))
+        chosen = [args[n] for n in distinct]
         recorded = next((leaf.program for leaf in _leaves(chosen) if isinstance(leaf, Tensor)), None)
+        value: Any
+        slopes: list[Any]
         if recorded is not None:
             value = _value(f(*args), recorded)
-            result = _rebuild(chosen, _slopes(value, _leaves(chosen)))
-            return value, result[0] if single else tuple(result)
-        program, tensors, values, returned = _record(f, args, numbers, backend)
-        value = _value(returned, program)
-        for tensor in [value, *_slopes(value, tensors)]:
-            program.output(tensor)
-        results = program(*values)
-        result = _rebuild(chosen, list(results[1:]))
-        return results[0].reshape(()), result[0] if single else tuple(result)
+            slopes = _slopes(value, _leaves(chosen))
+        else:
+            program, tensors, values, returned = _record(f, args, distinct, backend)
+            result = _value(returned, program)
+            for tensor in [result, *_slopes(result, tensors)]:
+                program.output(tensor)
+            value, *slopes = program(*values)
+            value = value.reshape(())
+        found = dict(zip(distinct, _rebuild(chosen, slopes), strict=True))
+        return value, tuple(found[n] for n in numbers) if isinstance(argnums, Iterable) else found[numbers[0]]
 
     return value_and_gradient
 
 
-def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, backend: str | None = None) -> Callable[..., Any]:
+def grad(f: Callable[..., Any], argnums: int | Iterable[int] = 0, *, backend: str | None = None) -> Callable[..., Any]:
     """A function that returns f's gradient; see `value_and_grad`."""
     both = value_and_grad(f, argnums, backend=backend)
 

@@ -61,7 +61,17 @@ def test_argnums():
     np.testing.assert_array_equal(found[1], b)
 
 
-@pytest.mark.parametrize("argnums", [1, -2, (0, 1)])
+def test_argnums_of_numpy_and_given_twice():
+    def f(x, y):
+        return x * y
+
+    assert fn.grad(f, np.int64(1))(2.0, 3.0) == 2
+    assert fn.grad(f, np.array([0, 1]))(2.0, 3.0) == (3, 2)
+    assert fn.grad(f, (0, 0))(2.0, 3.0) == (3, 3)
+    assert fn.grad(f, (0, 1, -2))(2.0, 3.0) == (3, 2, 3)
+
+
+@pytest.mark.parametrize("argnums", [1, -2, (0, 1), "x", None, 0.0, ("x",)])
 def test_argnums_out_of_range(argnums):
     with pytest.raises(ValueError, match="grad: argnums: expected numbers of the 1 arguments of f, got"):
 
