@@ -149,6 +149,11 @@ def _numbers(f: Callable[..., Any], args: tuple[Any, ...], argnums: int | Iterab
     return [int(n) % len(args) for n in numbers]
 
 
+def _apart(leaf: Any, program: Program) -> Tensor:
+    """A leaf as a tensor that nothing else is: another argument or f itself may hold the same one as a constant."""
+    return ops.linear(leaf) if isinstance(leaf, Tensor) else program.constant(_array(leaf))
+
+
 def _value(result: Any, program: Program) -> Tensor:
     """What f returned; a number is a constant."""
     if isinstance(result, Tensor):
@@ -194,8 +199,10 @@ def value_and_grad(
         value: Any
         slopes: list[Any]
         if recorded is not None:
-            value = _value(f(*args), recorded)
-            slopes = _slopes(value, _leaves(chosen))
+            wrt = [_apart(leaf, recorded) for leaf in _leaves(chosen)]
+            symbolic = dict(enumerate(args)) | dict(zip(distinct, _rebuild(chosen, list(wrt)), strict=True))
+            value = _value(f(*symbolic.values()), recorded)
+            slopes = _slopes(value, wrt)
         else:
             program, tensors, values, returned = _record(f, args, distinct, backend)
             result = _value(returned, program)

@@ -175,6 +175,14 @@ def test_gradient_of_gradient():
     assert third == pytest.approx(24 * 1.5)
 
 
+def test_gradient_of_gradient_holds_the_others_fixed():
+    """The inner gradient is by its own argument alone, whatever else is the same tensor or a number."""
+    assert fn.grad(lambda z: fn.grad(lambda x, y: x * y)(z, z))(2.0) == 1
+    assert fn.grad(lambda z: fn.grad(lambda x: x * z)(z))(2.0) == 1
+    assert fn.grad(lambda z: fn.grad(lambda x, y: x * y, (0, 0))(z, z)[1])(2.0) == 1
+    assert fn.grad(lambda z: fn.grad(lambda x, y: x * x * y, (0, 1))(z, 3.0)[0])(2.0) == 6
+
+
 def test_hessian_times_vector():
     a = np.array([[2.0, 1.0], [1.0, 3.0]])
     v = np.array([1.0, -2.0])
