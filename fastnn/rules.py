@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn import ops
 from fastnn.ops.dispatch import apply
-from fastnn.program import Call, Tensor
+from fastnn.program import Call, Custom, Tensor
 from fastnn.table import ACTIVATIONS, SAVED, TABLE
 
 Gradients = tuple[Tensor | None, ...]
@@ -52,11 +52,23 @@ def _prelu(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
     return apply("prelu_backward", dy, *call.inputs)
 
 
+def _masked(x: Tensor, mask: Tensor) -> Tensor:
+    """x, and zero where the mask is not above zero; no gradient goes through the mask."""
+    y = ops.relu_backward(x, mask)
+    x.program.calls[-1].custom = Custom((x,), y, lambda dy, *_: _masked(dy, mask))
+    return y
+
+
 def _power(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:
-    """d(a^b) = b a^(b-1) da + a^b log(a) db."""
+    """d(a^b) = b a^(b-1) da + a^b log(a) db.
+
+    Where b = 0 the first, and where a = 0 <= b the second, is zero instead of 0 * infinity, as in PyTorch.
+    """
     a, b = call.inputs
-    da = dy * b * a ** (b - 1.0) if needs[0] else None
-    return da, dy * call.outputs[0] * ops.log(a) if needs[1] else None
+    assert a is not None and b is not None
+    da = dy * b * a ** _masked(b - 1.0, abs(b)) if needs[0] else None
+    db = _masked(dy * call.outputs[0] * ops.log(a), ops.maximum(abs(a), -b)) if needs[1] else None
+    return da, db
 
 
 def _affine(call: Call, needs: tuple[bool, ...], dy: Tensor) -> Gradients:

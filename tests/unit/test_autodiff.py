@@ -175,6 +175,31 @@ def test_gradient_of_gradient():
     assert third == pytest.approx(24 * 1.5)
 
 
+def test_power_of_zero(backend):
+    """Where a factor is zero and another infinite, zero as in PyTorch; elsewhere as the formulas have it."""
+    nan, inf = np.nan, np.inf
+    a = np.array([0.0, -2.0, 0.0, 0.0, 2.0, 0.0, nan, 2.0, nan, 0.0])
+    b = np.array([0.0, 0.0, 1.0, 2.0, 3.0, -1.0, 2.0, nan, 0.0, nan])
+    by_a, by_b = fn.grad(lambda a, b: fn.sum(a**b), (0, 1), backend=backend)(a, b)
+    np.testing.assert_allclose(by_a, [0, 0, 1, 0, 12, -inf, nan, nan, 0, nan], rtol=1e-15)
+    np.testing.assert_allclose(by_b, [0, nan, 0, 0, 8 * np.log(2), -inf, nan, nan, nan, nan], rtol=1e-15)
+    assert fn.grad(lambda x: fn.sum(x**0 + x**1), backend=backend)(np.array([0.0, 1.0])).tolist() == [1, 1]
+
+
+def test_further_gradients_of_powers():
+    def twice(f):
+        return fn.grad(lambda x: fn.sum(fn.grad(lambda z: fn.sum(f(z)))(x)))
+
+    x = np.array([0.0, -2.0, 3.0])
+    np.testing.assert_array_equal(twice(lambda z: z**2)(x), [2, 2, 2])
+    np.testing.assert_array_equal(twice(lambda z: z**1 + z**0)(x), [0, 0, 0])
+    np.testing.assert_allclose(twice(lambda z: 3**z)(x), np.log(3) ** 2 * 3**x, rtol=1e-14)
+    np.testing.assert_allclose(twice(lambda z: z**z)(x[2:]), 27 * ((1 + np.log(3)) ** 2 + 1 / 3), rtol=1e-14)
+    third = fn.grad(lambda x: fn.sum(twice(lambda z: z**z)(x)))(x[2:])
+    one = 1 + np.log(3)
+    np.testing.assert_allclose(third, 27 * (one**3 + one - 1 / 9), rtol=1e-14)
+
+
 def test_gradient_of_gradient_holds_the_others_fixed():
     """The inner gradient is by its own argument alone, whatever else is the same tensor or a number."""
     assert fn.grad(lambda z: fn.grad(lambda x, y: x * y)(z, z))(2.0) == 1
