@@ -363,18 +363,18 @@ class Program:
             for tensor in call.arguments:
                 if tensor is not None and tensor.buffer.kind == "temporary" and tensor.buffer.parent is None:
                     life.setdefault(tensor.buffer, [i, i])[1] = i
-        plan = Plan()
-        placed: list[tuple[int, int, int, int]] = []  # offset, end, first call, last call
-        for buffer, (first, last) in sorted(life.items(), key=lambda item: -item[0].size * item[0].dtype.itemsize):
-            size = -(-max(buffer.size * buffer.dtype.itemsize, 1) // self.ALIGNMENT) * self.ALIGNMENT
-            offset = 0
-            for begin, end, f, last_ in sorted(placed):
-                if f <= last and first <= last_ and begin < offset + size and offset < end:
-                    offset = end
-            placed.append((offset, offset + size, first, last))
-            plan.offsets[buffer] = offset
-            plan.size = max(plan.size, offset + size)
-        return plan
+        size = {b: -(-max(b.size * b.dtype.itemsize, 1) // self.ALIGNMENT) * self.ALIGNMENT for b in life}
+        buffers = sorted(life, key=lambda b: -b.size * b.dtype.itemsize)
+        first, last = np.array([life[b] for b in buffers], dtype=np.int64).reshape(-1, 2).T
+        begin, end = np.zeros((2, len(buffers)), dtype=np.int64)
+        for i, buffer in enumerate(buffers):
+            together = (first[:i] <= last[i]) & (first[i] <= last[:i])
+            # Where k of them lie below a gap and the others above it, it reaches from the k-th end to the next begin.
+            low = np.append(0, np.sort(end[:i][together]))
+            high = np.append(np.sort(begin[:i][together]), np.iinfo(np.int64).max)
+            begin[i] = low[np.argmax(high - low >= size[buffer])]
+            end[i] = begin[i] + size[buffer]
+        return Plan(dict(zip(buffers, begin.tolist(), strict=True)), int(end.max(initial=0)))
 
     # --- replay ------------------------------------------------------------------------------------------
 
