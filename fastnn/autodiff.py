@@ -99,7 +99,9 @@ def _rebuild(value: Any, leaves: list[Any]) -> Any:
     if isinstance(value, dict):
         return {k: _rebuild(v, leaves) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_rebuild(v, leaves) for v in value)
+        # A namedtuple takes its fields one by one.
+        make = getattr(type(value), "_make", type(value))
+        return make(_rebuild(v, leaves) for v in value)
     return leaves.pop(0)
 
 
@@ -177,7 +179,7 @@ def value_and_grad(
     ----------
     f : callable
         A function of ops that returns one number. Its arguments to differentiate by are arrays, numbers, or
-        (nested) lists, tuples and dicts of these; others are passed on as they are.
+        (nested) lists, tuples, namedtuples and dicts of these; others are passed on as they are.
     argnums : int or iterable of int
         Arguments to differentiate by; several give a tuple of gradients.
     backend : str, optional

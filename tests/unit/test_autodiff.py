@@ -1,6 +1,7 @@
 """grad, value_and_grad, check_gradients and trace. Each op's own gradient is checked in tests/conformance."""
 
 import operator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -109,6 +110,17 @@ def test_nested_arguments():
     dz1 = dz2 @ params["layers"][1]["w"].T * (1 - h1**2)
     np.testing.assert_allclose(found["layers"][0]["w"], X.T @ dz1, rtol=1e-12)
     np.testing.assert_allclose(found["scale"], h2.sum(), rtol=1e-12)
+
+
+def test_namedtuples():
+    class Layer(NamedTuple):
+        w: Any
+        b: Any
+
+    layer = Layer(np.ones(3), [np.ones(3)])
+    found = fn.grad(lambda p: fn.sum(p.w * 2 + p.b[0]))(layer)
+    assert type(found) is Layer and (found.w == 2).all() and (found.b[0] == 1).all()
+    assert fn.trace(lambda p: p.w + p.b[0], layer)(*layer[:1], *layer.b)[0].tolist() == [2, 2, 2]
 
 
 def test_operators(backend):
