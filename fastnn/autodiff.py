@@ -76,9 +76,10 @@ def _through(node: Call | Custom, needs: tuple[bool, ...], dy: Tensor) -> Gradie
     results = results if isinstance(results, tuple) else (results,)
     results += (None,) * (len(node.inputs) - len(results))
     for tensor, result in zip(node.inputs, results, strict=True):
-        if result is not None and getattr(result, "shape", None) != tensor.shape:
-            got = getattr(result, "shape", type(result).__name__)
-            checks.fail(checks.ShapeError, _name(node), "backward", f"a tensor of shape {tensor.shape}", got)
+        if result is not None and not isinstance(result, Tensor):
+            checks.fail(TypeError, _name(node), "backward", "a tensor", type(result).__name__)
+        if result is not None and result.shape != tensor.shape:
+            checks.fail(checks.ShapeError, _name(node), "backward", f"a tensor of shape {tensor.shape}", result.shape)
     return results
 
 
@@ -322,6 +323,8 @@ def check_gradients(
     AssertionError
         If it exceeds `rtol`; the message names the argument and the element.
     """
+    if not isinstance(args, Sequence):
+        checks.fail(TypeError, "check_gradients", "args", "a list or tuple of arguments", type(args).__name__)
     arrays = [np.array(a, dtype=np.float64) for a in args]
     numbers = list(range(len(arrays)))
     found = value_and_grad(f, numbers, backend=backend)(*arrays)[1]

@@ -360,6 +360,11 @@ def test_check_gradients_finds_a_wrong_rule(monkeypatch):
         fn.check_gradients(lambda x: fn.sum(fn.sin(x)), [X[:1, :1] + 1.5])
 
 
+def test_check_gradients_takes_a_list():
+    with pytest.raises(TypeError, match="check_gradients: args: expected a list or tuple of arguments, got float"):
+        fn.check_gradients(fn.sin, 2.0)
+
+
 def test_gradient_by_a_result():
     """`gradients` also differentiates by results of earlier calls."""
     program = Program("reference")

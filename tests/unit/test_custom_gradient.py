@@ -57,6 +57,9 @@ def test_wrong_rules():
     with pytest.raises(fn.ShapeError) as caught:
         fn.grad(lambda x: fn.sum(f(x)))(X)
     assert str(caught.value) == "custom_gradient: backward: expected a tensor of shape (4,), got ()"
+    f = fn.custom_gradient(lambda x: x * 2.0, lambda dy, x, y: np.ones(4))
+    with pytest.raises(TypeError, match=r"^custom_gradient: backward: expected a tensor, got ndarray$"):
+        fn.grad(lambda x: fn.sum(f(x)))(X)
     g = fn.custom_gradient(lambda x: 1.0, lambda dy, x, y: dy)
     with pytest.raises(TypeError, match="custom_gradient: forward's result: expected a tensor, got float"):
         fn.grad(lambda x: fn.sum(g(x)))(X)

@@ -1,4 +1,4 @@
-"""Random programs: live buffers share no memory, each lies as low as it can; a replay is what the ops give one by one."""
+"""Random programs: live buffers share no memory, each lies as low as it can; a replay is what the ops give alone."""
 
 from itertools import combinations
 
