@@ -169,6 +169,10 @@ def _nonempty(op: Op, dims: dict[str, int]) -> None:
         fail(DataError, op.name, "x", f"at least one {'row' if shape[0] == 0 else 'column'}", shape)
 
 
+#: The caller's argument for an array to write into, whatever the signature calls the output.
+OUT = Argument("out", ("n",))
+
+
 def output(op: str, argument: Argument, array: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: Sequence) -> None:
     """Check an array that the op is to write into."""
     name = argument.name

@@ -401,6 +401,8 @@ class Program:
         if out is None:
             out = [self.backend.empty(t.shape, t.dtype) for t in self.outputs]
         else:
+            if not isinstance(out, Sequence):
+                checks.fail(TypeError, "program", "out", "a list or tuple of arrays", type(out).__name__)
             if len(out) != len(self.outputs):
                 checks.fail(checks.ShapeError, "program", "out", f"{len(self.outputs)} arrays", len(out))
             given = out
@@ -408,8 +410,7 @@ class Program:
                 checks.same_place("program", out, True, self.backend.name)
                 given = list(map(self.backend.accept, out))
             for array, tensor in zip(given, self.outputs, strict=True):
-                argument = TABLE["linear"].outputs[0]
-                checks.output("program", argument, array, tensor.shape, tensor.dtype, ready)
+                checks.output("program", checks.OUT, array, tensor.shape, tensor.dtype, ready)
             checks.apart("program", given, ["out"] * len(out))
         self.compile().run(ready + tuple(out))
         return tuple(out)

@@ -51,6 +51,8 @@ def matmul(
     ShapeError
         If the inner dimensions differ or an argument has more than two dimensions.
     """
+    for name, flag in (("transpose_a", transpose_a), ("transpose_b", transpose_b), ("accumulate", accumulate)):
+        checks.option("matmul", name, flag, (False, True))
     shapes = shape_of(a), shape_of(b)
     for name, shape in zip("ab", shapes, strict=True):
         if len(shape) not in (1, 2):

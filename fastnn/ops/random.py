@@ -6,6 +6,7 @@ from typing import Any
 
 from fastnn import checks
 from fastnn.ops.elementwise import affine, unary
+from fastnn.program import Slot
 
 #: -lambda alpha of selu: its limit at minus infinity (Klambauer et al. 2017).
 SELU_FLOOR = -1.7580993408473768
@@ -13,9 +14,10 @@ SELU_FLOOR = -1.7580993408473768
 
 def _counter(name: str, seed: int, stream: int, step: Any) -> dict[str, Any]:
     """The generator's checked numbers."""
-    checks.interval(name, "seed", seed, 0, 2**53, "left")
-    checks.interval(name, "stream", stream, 0, 2**32, "left")
-    checks.interval(name, "step", getattr(step, "value", step), 0, 2**32, "left")
+    drawn = int(step.value) if isinstance(step, Slot) else step
+    for argument, number, end in (("seed", seed, 2**53), ("stream", stream, 2**32), ("step", drawn, 2**32)):
+        checks.interval(name, argument, number, 0, end, "left")
+        checks.integer(name, argument, number, 0)
     return {"seed": seed, "stream": stream, "step": step}
 
 

@@ -34,6 +34,16 @@ BAD = {
     "inner dimensions, transposed": (
         lambda: ops.matmul(X, W, transpose_a=True), ShapeError, "matmul: b: expected shape (k=3, n), got (4, 5)",
     ),
+    "no flag": (
+        lambda: ops.matmul(X, W, transpose_a="no"), ValueError,
+        "matmul: transpose_a: expected one of False, True, got 'no'",
+    ),
+    "no whole seed": (
+        lambda: ops.dropout(X, seed=1.5), TypeError, "dropout: seed: expected an integer, got 1.5",
+    ),
+    "no whole step": (
+        lambda: ops.gaussian_noise(X, step=0.5), TypeError, "gaussian_noise: step: expected an integer, got 0.5",
+    ),
     "too many dimensions": (
         lambda: ops.matmul(X, np.ones((2, 4, 5), F4)), ShapeError,
         "matmul: b: expected one or two dimensions, got (2, 4, 5)",
@@ -110,29 +120,30 @@ BAD = {
         lambda: ops.argmax(X[:, :0]), DataError, "argmax: x: expected at least one column, got (3, 0)",
     ),
     "out's shape": (
-        lambda: ops.matmul(X, W, out=np.empty((3, 4), F4)), ShapeError, "matmul: y: expected shape (3, 5), got (3, 4)",
+        lambda: ops.matmul(X, W, out=np.empty((3, 4), F4)), ShapeError,
+        "matmul: out: expected shape (3, 5), got (3, 4)",
     ),
     "out's dtype": (
-        lambda: ops.matmul(X, W, out=np.empty((3, 5), F8)), DtypeError, "matmul: y: expected float32, got float64",
+        lambda: ops.matmul(X, W, out=np.empty((3, 5), F8)), DtypeError, "matmul: out: expected float32, got float64",
     ),
     "out's byte order": (
-        lambda: ops.exp(X, out=np.empty((3, 4), ">f4")), DtypeError, "exp: y: expected float32, got >f4",
+        lambda: ops.exp(X, out=np.empty((3, 4), ">f4")), DtypeError, "exp: out: expected float32, got >f4",
     ),
-    "out not an array": (lambda: ops.exp(X, out=[0.0]), DtypeError, "exp: y: expected an array, got list"),
+    "out not an array": (lambda: ops.exp(X, out=[0.0]), DtypeError, "exp: out: expected an array, got list"),
     "out not contiguous": (
         lambda: ops.exp(X, out=np.empty((4, 3), F4).T), LayoutError,
-        "exp: y: expected a C-contiguous array to write into, got strides (4, 12)",
+        "exp: out: expected a C-contiguous array to write into, got strides (4, 12)",
     ),
     "out read-only": (
         lambda: ops.exp(X, out=read_only(X)), LayoutError,
-        "exp: y: expected an array that can be written, got a read-only one",
+        "exp: out: expected an array that can be written, got a read-only one",
     ),
     "out misaligned": (
         lambda: ops.exp(X, out=misaligned((3, 4), F4)), LayoutError,
-        "exp: y: expected an aligned array to write into, got a misaligned one",
+        "exp: out: expected an aligned array to write into, got a misaligned one",
     ),
     "out overlaps": (
-        overlapping, LayoutError, "exp: y: expected memory that no input uses, got an array that overlaps an input",
+        overlapping, LayoutError, "exp: out: expected memory that no input uses, got an array that overlaps an input",
     ),
     "accumulate without out": (
         lambda: ops.matmul(X, W, accumulate=True), ValueError,

@@ -65,12 +65,15 @@ BAD = {
     "shape": (lambda p: p(X.T), fn.ShapeError, "program: x: expected shape (3, 4), got (4, 3)"),
     "dtype": (lambda p: p(X + 0j), fn.DtypeError, "program: x: expected float64 numbers, got complex128"),
     "out count": (lambda p: p(X, out=[]), fn.ShapeError, "program: out: expected 2 arrays, got 0"),
+    "out no sequence": (
+        lambda p: p(X, out=np.array(0.0)), TypeError, "program: out: expected a list or tuple of arrays, got ndarray",
+    ),
     "out shape": (
-        lambda p: p(X, out=[np.empty(3), X + 0]), fn.ShapeError, "program: y: expected shape (3, 4), got (3,)",
+        lambda p: p(X, out=[np.empty(3), X + 0]), fn.ShapeError, "program: out: expected shape (3, 4), got (3,)",
     ),
     "out overlaps": (
         lambda p: p(X, out=[X, X + 0]), fn.LayoutError,
-        "program: y: expected memory that no input uses, got an array that overlaps an input",
+        "program: out: expected memory that no input uses, got an array that overlaps an input",
     ),
     "out twice": (
         lambda p: p(X, out=[np.empty((3, 4))] * 2), fn.LayoutError,
