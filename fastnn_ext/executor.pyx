@@ -5,6 +5,7 @@ team meets at a barrier after each phase of an instruction worth sharing, and th
 """
 
 import os
+from weakref import WeakSet
 
 from cython.parallel cimport parallel
 from libc.stdlib cimport free
@@ -43,10 +44,15 @@ cnp.import_array()
 # A child made by fork has none of its parent's OpenMP threads, and libgomp cannot make new ones there.
 cdef bint forked = False
 
+#: Replays whose lock may be held when the process forks, by a thread that the child lacks: there, each takes a new one.
+locked = WeakSet()
+
 
 def _after_fork_in_child() -> None:
     global forked
     forked = True
+    for replay in locked:
+        replay.renew_lock()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -6,6 +6,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
 from fastnn_ext.arrays cimport fits
 from fastnn_ext.executor cimport Instruction, execute, kernel_t
+from fastnn_ext.executor import locked
 
 cnp.import_array()
 
@@ -57,6 +58,11 @@ cdef bint has_shape(cnp.ndarray array, Py_ssize_t ndim, const Py_ssize_t *shape)
     return True
 
 
+cdef class Lock:
+    # A mutex that can be left behind, locked, for another.
+    cdef cython.pymutex mutex
+
+
 cdef class CompiledReplay:
     """A program as an array of C structs.
 
@@ -91,7 +97,8 @@ cdef class CompiledReplay:
     cdef list slots
     cdef bint small
     cdef object most, keep
-    cdef cython.pymutex lock
+    cdef Lock lock
+    cdef object __weakref__
 
     def __cinit__(
         self, list instructions, list external, Py_ssize_t inputs, list slots, object most, bint small, object keep
@@ -155,6 +162,8 @@ cdef class CompiledReplay:
             instruction, parameter, _ = slots[i]
             self.slot_places[i] = &self.instructions[<Py_ssize_t> instruction].params[<Py_ssize_t> parameter]
         self.keep = (keep, [instruction[3] for instruction in instructions])
+        self.renew_lock()
+        locked.add(self)
 
     def __dealloc__(self):
         PyMem_Free(self.instructions)
@@ -164,6 +173,10 @@ cdef class CompiledReplay:
         PyMem_Free(self.shape_block)
         PyMem_Free(self.places)
         PyMem_Free(self.slot_places)
+
+    def renew_lock(self) -> None:
+        """Take a lock that nobody holds."""
+        self.lock = Lock()
 
     cdef void point(self, Py_ssize_t number, object array) noexcept:
         """Let the instructions use this array for an external one."""
@@ -196,7 +209,7 @@ cdef class CompiledReplay:
             all_fit = all_fit and fits(arrays[i], self.external[i].type_number, self.external[i].size)
         if not all_fit:
             raise ValueError("run: the arrays do not fit the program's inputs and outputs")
-        with self.lock:
+        with self.lock.mutex:
             for i in range(self.external_count):
                 self.point(i, arrays[i])
             self.go(team)
@@ -241,7 +254,7 @@ cdef class CompiledReplay:
             if not has_shape(result, results.ndim - single, results.shape + single):
                 return None
         team = 1 if self.worth == 1 else self.most()
-        with self.lock:
+        with self.lock.mutex:
             self.point(0, given)
             self.point(1, result)
             self.go(team)

@@ -151,6 +151,43 @@ def test_forked_child(backend):
     assert done.stdout.split() == ["0", "1", threads, "True"], done.stderr
 
 
+FORK_WITHIN = """
+import os, signal, threading
+import numpy as np
+import fastnn as fn
+model = fn.Sequential([fn.Dense(300), fn.Dense(300)], input_shape=(300,), backend={backend!r})
+x = np.ones((64, 300), "f4")
+frozen = model.freeze(64)
+calls = {{"predict": lambda: model.predict(x), "freeze": lambda: frozen(x)}}
+for name, call in calls.items():
+    want, running = call(), True
+    def work():
+        while running:
+            call()
+    thread = threading.Thread(target=work)
+    thread.start()
+    statuses = []
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # a child that hangs dies
+            os._exit(not np.array_equal(call(), want))
+        statuses.append(os.waitpid(child, 0)[1])
+    running = False
+    thread.join()
+    print(name, *statuses, np.array_equal(call(), want))
+"""
+
+
+def test_fork_while_a_replay_runs(backend):
+    """The lock that a thread of the parent's holds does not stop the child."""
+    if backends.load(backend).device:
+        pytest.skip("a CUDA context does not survive a fork")
+    # OpenBLAS, which the reference backend calls, has locks of its own and does not survive this with several threads.
+    done = python(FORK_WITHIN.format(backend=backend), timeout=700, OPENBLAS_NUM_THREADS="1")
+    assert done.stdout.splitlines() == [f"{name} 0 0 0 0 0 True" for name in ("predict", "freeze")], done.stderr
+
+
 def test_concurrent_ops(backend):
     """Several Python threads call ops at once."""
     rng = np.random.default_rng(0)
