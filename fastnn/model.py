@@ -22,6 +22,7 @@ from fastnn import (
     losses,
     optimizers,
     recording,
+    registry,
     saving,
     training,
 )
@@ -105,6 +106,8 @@ class Sequential:
         self._backend_name = backend
         self._step = Slot("dropout_step", 0)
         self._programs: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
+        self._changes = -1
+        self._versions: tuple[int, ...] = ()
         if input_shape is not None:
             self.build(input_shape)
 
@@ -233,6 +236,8 @@ class Sequential:
 
     def _program(self, record: Callable[..., None], *details: Hashable) -> Program:
         """What `record(model, program, *details)` records under the precision of matrix products, at first use."""
+        if registry.changes != self._changes and self._reconfigured():
+            self._programs.clear()
         precision = self.precision or get_matmul_precision()
         key = (record, *details, precision)
         program = self._programs.get(key)
@@ -240,15 +245,26 @@ class Sequential:
             program = Program(self.backend.name)
             with matmul_precision(precision):
                 record(self, program, *details)
+            self._reconfigured()  # what recording itself sets does not count
             self._programs[key] = program
             if len(self._programs) > MOST_PROGRAMS:
                 self._programs.popitem(last=False)
         self._programs.move_to_end(key)
         return program
 
+    def _reconfigured(self) -> bool:
+        """Whether an argument of what programs are recorded from has been set since the last call."""
+        parts = [part for part in (self.optimizer, self.loss) if part is not None]
+        before = self._versions
+        self._changes = registry.changes
+        self._versions = tuple(version for part in (*parts, *self.metrics, *self.layers) for version in part.versions())
+        return self._versions != before
+
     def _allocate_moments(self) -> None:
         """Memory for gradients, zero at first, and the optimizer's state."""
         optimizer, _ = self._compiled()
+        if self._moments and len(self._moments) != sum(optimizer.states()):
+            raise RuntimeError("the optimizer's settings need other moments than it has kept: compile the model again")
         zeros = np.zeros(self._trainable, self.dtype)
         if self._grads is None:
             self._grads = self.backend.to_device(zeros)
@@ -495,6 +511,7 @@ class Sequential:
         self.__dict__.update(state)
         self._step = Slot("dropout_step", 0)
         self._programs = OrderedDict()
+        self._changes = -1
         if self.input_shape is not None:
             self.backend = backends.select(state["backend"])
             self._flat = self.backend.to_device(self._flat)

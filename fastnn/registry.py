@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
+#: How often arguments of any objects have been set: while it stays the same, nobody's have changed.
+changes = 0
+
+
 class Configured:
-    """An object whose constructor's arguments are kept as attributes of the same names."""
+    """An object whose constructor's arguments are kept as attributes of the same names.
+
+    Setting one later counts as a change, after which programs are recorded anew; what a property sets does not, since
+    programs read it from a slot.
+    """
+
+    _version = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        global changes
+        object.__setattr__(self, name, value)
+        if not name.startswith("_") and not isinstance(getattr(type(self), name, None), property):
+            changes += 1
+            object.__setattr__(self, "_version", self._version + 1)
+
+    def versions(self) -> Iterator[int]:
+        """How often arguments have been set, of this object and of those among its attributes."""
+        yield self._version
+        for value in vars(self).values():
+            if isinstance(value, Configured):
+                yield from value.versions()
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments, as JSON-able values."""

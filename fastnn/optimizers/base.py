@@ -37,8 +37,6 @@ class Optimizer(registry.Configured):
 
     Attributes
     ----------
-    iterations : int
-        Steps done. It may be set; what depends on the step follows.
     initial_state : float
         What the state arrays hold before the first step.
     owner : object
@@ -51,9 +49,8 @@ class Optimizer(registry.Configured):
     def __init__(self, learning_rate: LearningRate | dict[str, Any], weight_decay: float) -> None:
         self._check(weight_decay=weight_decay)
         self._rate = Slot("learning_rate", 0)
-        self._step = Slot("step", 1)
+        self._step = Slot("step", 0)
         self.weight_decay = weight_decay
-        self.iterations = 0
         self.owner: object = None
         self._alone: list[list[np.ndarray | None]] | None = None
         self._held: _Held | None = None
@@ -63,6 +60,16 @@ class Optimizer(registry.Configured):
         """Check that arguments lie in [0, high)."""
         for argument, value in numbers.items():
             checks.interval(type(self).__name__, argument, value, 0, high, "left")
+
+    @property
+    def iterations(self) -> int:
+        """Steps done. It may be set; what depends on the step follows."""
+        return int(self._step.value)
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        checks.integer(type(self).__name__, "iterations", value, 0)
+        self._step.value = value
 
     @property
     def learning_rate(self) -> LearningRate:
@@ -101,8 +108,7 @@ class Optimizer(registry.Configured):
         """Go to the next step: count it, and set the slots that programs read."""
         if self._schedule is not None:
             self._set_rate(self._schedule(self.iterations))
-        self.iterations += 1
-        self._step.value = self.iterations
+        self._step.value += 1
 
     def record(self, p: Tensor, g: Tensor, states: Sequence[Tensor | None]) -> None:
         """Record the update of flat parameters in a program."""

@@ -516,3 +516,12 @@ def test_backends_may_change_between_steps():
         with fn.use_backend(backend):
             optimizer.update([p], [g])
     np.testing.assert_allclose(p, moved(fn.Adam(0.1), np.zeros(7), g, 3), rtol=1e-13)
+
+
+@pytest.mark.parametrize(("value", "error"), [(-1, ValueError), (1.5, TypeError), (None, TypeError), (True, TypeError)])
+def test_iterations_count(value, error):
+    optimizer = fn.Adam()
+    optimizer.iterations = 7
+    with pytest.raises(error, match=r"^Adam: iterations: expected an integer( of at least 0)?, got "):
+        optimizer.iterations = value
+    assert optimizer.iterations == 7

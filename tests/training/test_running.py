@@ -1,8 +1,10 @@
 """Sequential: prediction, evaluation, single steps of training."""
 
+import copy
+
 import numpy as np
 import pytest
-from small import bits, by_hand, make, network
+from small import bits, by_hand, data, make, network
 
 import fastnn as fn
 from fastnn.model import CHUNK
@@ -196,3 +198,58 @@ def test_own_metric(backend, rng):
     model = fn.Sequential([fn.Activation("linear")], dtype="float64", backend=backend)
     model.compile("sgd", "mse", [Largest()])
     assert np.isclose(model.evaluate(x, y)["largest"], np.mean((x - y) ** 4))
+
+
+CHANGES = {
+    "optimizer": lambda model: setattr(model.optimizer, "weight_decay", 9.0),
+    "layer": lambda model: setattr(model.layers[1], "rate", 0.0),
+    "regularizer": lambda model: setattr(model.layers[0].kernel_regularizer, "l2", 3.0),
+    "constraint": lambda model: setattr(model.layers[0].kernel_constraint, "max_value", 0.1),
+    "loss": lambda model: setattr(model.loss, "delta", 0.01),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_settings_changed_after_a_step_take_effect(backend, change, rng):
+    """On a program that has been recorded as on one that has not."""
+    x, y = rng.normal(size=(8, 6)), rng.normal(size=(8, 3))
+    hidden = fn.Dense(8, kernel_regularizer=fn.regularizers.L2(0.1), kernel_constraint=fn.constraints.MaxNorm(5.0))
+    recorded = fn.Sequential([hidden, fn.Dropout(0.5), fn.Dense(3)], "float64", backend, input_shape=(6,))
+    recorded.compile(fn.SGD(0.1), fn.losses.Huber(1.0))
+    recorded.train_step(x, y)
+    new, plain = copy.deepcopy(recorded), copy.deepcopy(recorded)
+    for model in (recorded, new):
+        CHANGES[change](model)
+    assert recorded.train_step(x, y) == new.train_step(x, y) and plain.train_step(x, y)
+    assert bits(recorded) == bits(new) != bits(plain)
+
+
+def test_programs_outlive_what_is_no_change(backend, rng):
+    """Steps, learning rates and other models' settings; and what a layer notes while it is recorded."""
+
+    class Noting(fn.layers.Layer):
+        calls = 0
+
+        def call(self, x, parameters, context):
+            self.calls += 1
+            return x
+
+    layer, x, y = Noting(), rng.normal(size=(8, 6)), rng.normal(size=(8, 3))
+    model = fn.Sequential([fn.Dense(3), layer], "float64", backend, input_shape=(6,))
+    model.compile(fn.NAdam(0.1), "mse")
+    for rows in (8, 7, 8, 7):
+        model.train_step(x[:rows], y[:rows])
+        model.optimizer.learning_rate = 0.1 / rows
+        fn.SGD().weight_decay = 0.5
+    assert layer.calls == 2
+
+
+def test_settings_that_need_other_moments(rng):
+    model = make(optimizer=fn.Adam())
+    x, y = data(rng)
+    model.train_step(x, y)
+    model.optimizer.amsgrad = True
+    with pytest.raises(RuntimeError, match=r"need other moments than it has kept: compile the model again$"):
+        model.train_step(x, y)
+    model.compile(model.optimizer, model.loss)
+    model.train_step(x, y)
