@@ -523,8 +523,9 @@ class Sequential:
 
     def save(self, path: str | Path, *, include_optimizer: bool = False, extra: dict[str, Any] | None = None) -> None:
         """Write the model to a safetensors file; see `fastnn.saving.save`."""
-        self.extra = dict(extra) if extra is not None else self.extra
-        saving.save(self, Path(path), include_optimizer)
+        kept = self.extra if extra is None else extra
+        saving.save(self, Path(path), include_optimizer, kept)
+        self.extra = dict(kept)
 
     def _check_save(self, path: Path) -> None:
         """Fail now where `save` would; see `fastnn.saving.check`."""

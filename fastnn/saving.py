@@ -32,7 +32,7 @@ class FileError(ValueError):
     """A model file is missing parts, corrupt, or not one of fastnn's."""
 
 
-def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
+def save(model: Sequential, path: Path, include_optimizer: bool, extra: dict[str, Any]) -> None:
     """Write a model.
 
     Parameters
@@ -43,11 +43,15 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
     include_optimizer : bool
         Also the optimizer's moments, the counter behind all random numbers and, within `fit`, the callbacks' states, so
         that training goes on bit for bit.
+    extra : dict
+        JSON-able values with text as keys.
     """
     from safetensors.numpy import save as to_bytes
 
     model._built()
-    config = _described(model)
+    if not isinstance(extra, dict):
+        checks.fail(TypeError, "save", "extra", "a dict", repr(extra))
+    config = {**_described(model), "extra": extra}
     tensors = dict(zip(model.parameter_names(), model.get_weights(), strict=True))
     if model.optimizer is not None and "compile" in config and include_optimizer:
         config["iterations"] = model.optimizer.iterations
@@ -64,6 +68,7 @@ def save(model: Sequential, path: Path, include_optimizer: bool) -> None:
             json.dumps(config.get(key), default=_number)
         except (TypeError, ValueError) as error:
             raise TypeError(f"save: {what}: expected JSON-able values, got {error}") from error
+    _check_keys(extra)
     text = json.dumps(config, default=_number)
     _write(path, *_sorted(to_bytes(tensors, {"fastnn": text, "crc32": str(_checksum(text, tensors))})))
 
@@ -99,7 +104,6 @@ def _described(model: Sequential) -> dict[str, Any]:
         "input_shape": list(model._input()),
         "layers": [layers.REGISTRY.describe(layer) for layer in model.layers],
         "epochs_done": model.epochs_done,
-        "extra": model.extra,
     }
     if model.optimizer is not None and model.loss is not None:
         config["compile"] = {
@@ -113,6 +117,16 @@ def _described(model: Sequential) -> dict[str, Any]:
             "precision": model.precision,
         }
     return config
+
+
+def _check_keys(value: Any) -> None:
+    """Fail where JSON would turn a dict's key into text."""
+    for key in value if isinstance(value, dict) else ():
+        if not isinstance(key, str):
+            checks.fail(TypeError, "save", "extra", "text as keys", repr(key))
+    if isinstance(value, (dict, list, tuple)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_keys(inner)
 
 
 def _number(value: Any) -> Any:

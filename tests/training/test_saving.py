@@ -342,3 +342,22 @@ def test_a_folder_in_the_way(tmp_path):
     with pytest.raises(OSError):
         dropping().save(tmp_path / "model")
     assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"x": np.ones(2)}, "JSON-able values, got a ndarray"),
+        ([1], r"a dict, got \[1\]"),
+        ({1: 2}, "text as keys, got 1"),
+        ({"a": [{"b": ({2.5: 3},)}]}, "text as keys, got 2.5"),
+    ],
+)
+def test_a_refused_extra_changes_nothing(extra, message, path):
+    model = make()
+    model.save(path, extra={"kept": 1})
+    with pytest.raises(TypeError, match=f"^save: extra: expected {message}$"):
+        model.save(path, extra=extra)
+    assert model.extra == {"kept": 1}
+    model.save(path)
+    assert fn.load(path).extra == {"kept": 1}
