@@ -114,7 +114,11 @@ class Sequential:
     # --- building ----------------------------------------------------------------------------------------
 
     def build(self, input_shape: Sequence[int]) -> None:
-        """Fix all shapes for rows of this shape, and draw the initial parameters."""
+        """Fix all shapes for rows of this shape, and draw the initial parameters.
+
+        Built again with parameters of the same shapes, the model keeps them where they are, and frozen functions see
+        the new ones.
+        """
         if not isinstance(input_shape, Sequence):
             checks.fail(TypeError, "build", "input_shape", "a tuple of integers", repr(input_shape))
         for n in input_shape:
@@ -136,11 +140,17 @@ class Sequential:
                 checks.fail(checks.ShapeError, "build", "initializer", f"shape {parameter.shape}", np.shape(values))
             host[offset : offset + prod(parameter.shape)] = np.ravel(values)
         # Nothing can fail from here on.
+        shapes = [(p.shape, p.trainable) for p in flat]
+        same = self.input_shape is not None and backend is self.backend
+        same = same and shapes == [(p.shape, p.trainable) for p in self._flat_parameters()]
         self.input_shape, self.output_shape = rows, shape
         self.backend, self.output_shapes, self._parameters, self._offsets = backend, output_shapes, parameters, offsets
         self._trainable = trainable
-        self._flat = backend.to_device(host)
-        self._views = self._views_of(self._flat)
+        if same:
+            backend.assign(self._flat, host)
+        else:
+            self._flat = backend.to_device(host)
+            self._views = self._views_of(self._flat)
         self.epochs_done = 0
         self._start_anew()
 
@@ -425,7 +435,8 @@ class Sequential:
     def freeze(self, batch_size: int = 1) -> Frozen:
         """A function for one batch size, as fast as it gets: a replayed program, nothing validated twice.
 
-        It sees later changes of the parameters.
+        It sees later changes of the parameters. If the model is built again with parameters of other shapes, it stays
+        what it was.
         """
         self._built()
         checks.integer("freeze", "batch_size", batch_size, 1)

@@ -111,3 +111,17 @@ def test_one_frozen_function_in_two_threads(backend, rng):
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_freeze_and_a_model_built_again(backend, rng):
+    model = network(backend)
+    f, x = model.freeze(), rng.normal(size=(5, 6))
+    first = f(x[0])
+    model.set_weights([w + 1 for w in model.get_weights()])
+    model.build((6,))
+    assert np.array_equal(f(x[0]), first)
+    model.set_weights([w + 1 for w in model.get_weights()])
+    changed = f(x[0])
+    assert np.array_equal(changed, model.predict(x[:1])[0]) and not np.array_equal(changed, first)
+    model.build((7,))
+    assert np.array_equal(f(x[0]), changed) and model.freeze()(np.ones(7)).shape == (3,)
