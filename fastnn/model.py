@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
+from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -429,8 +430,15 @@ class Sequential:
         return {name: result(total / rows) for name, result, total in zip(names, read, totals, strict=False)}
 
     def metric_names(self, training: bool = False) -> list[str]:
-        """What evaluation reports: "loss", then the metrics; and in training the gradients' norm if asked for."""
-        return ["loss", *(m.name for m in self.metrics), *["gradient_norm"] * (training and self.gradient_norm)]
+        """What evaluation reports: "loss", then the metrics; and in training the gradients' norm if asked for.
+
+        Metrics of one name are numbered as in Keras: ``top_k_accuracy``, ``top_k_accuracy_1``.
+        """
+        names = ["loss"]
+        for metric in self.metrics:
+            numbered = (f"{metric.name}_{n}" if n else metric.name for n in count())
+            names.append(next(name for name in numbered if name not in (*names, "gradient_norm")))
+        return [*names, *["gradient_norm"] * (training and self.gradient_norm)]
 
     def freeze(self, batch_size: int = 1) -> Frozen:
         """A function for one batch size, as fast as it gets: a replayed program, nothing validated twice.

@@ -140,3 +140,17 @@ def test_configuration_makes_an_equal_metric(name):
     metric = metrics.REGISTRY.get(name)
     again = metrics.REGISTRY.get(metrics.REGISTRY.describe(metric))
     assert type(again) is type(metric) and again.config() == metric.config()
+
+
+def test_metrics_of_one_name_are_numbered(rng):
+    x, y = rng.normal(size=(40, 6)), rng.integers(0, 4, 40)
+    both = fn.Sequential([fn.Dense(4)], input_shape=(6,))
+    both.compile("sgd", "cross_entropy", [fn.metrics.TopKAccuracy(k) for k in (1, 2, 4)])
+    got = both.evaluate(x, y)
+    assert list(got) == ["loss", "top_k_accuracy", "top_k_accuracy_1", "top_k_accuracy_2"]
+    for k, name in ((1, "top_k_accuracy"), (2, "top_k_accuracy_1"), (4, "top_k_accuracy_2")):
+        both.compile("sgd", "cross_entropy", [fn.metrics.TopKAccuracy(k)])
+        assert both.evaluate(x, y)["top_k_accuracy"] == got[name]
+    both.compile("sgd", "cross_entropy", ["accuracy", "accuracy"])
+    history = both.fit(x, y, verbose=0, validation_data=(x, y)).history
+    assert set(history) == {f"{part}{name}" for part in ("", "val_") for name in ("loss", "accuracy", "accuracy_1")}
