@@ -12,6 +12,7 @@ import zlib
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
+from stat import S_IMODE
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -158,12 +159,21 @@ def _sorted(data: bytes) -> tuple[bytes, memoryview]:
 
 
 def _write(path: Path, *parts: bytes | memoryview) -> None:
-    """Replace a file's content, whole or not at all."""
+    """Replace a file's content, whole or not at all; its mode stays, and so does a link to it."""
+    if path.is_dir():
+        raise IsADirectoryError(f"save: path: expected a file, got the directory {str(path)!r}")
+    given, path = path, Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: path: expected a folder that is there, got {str(given)!r}")
     for left in path.parent.glob(f".{escape(path.name)}.*.part"):
         with suppress(FileNotFoundError):  # of several processes one removes it first
             if left.stat().st_mtime < time() - STALE:
                 left.unlink()
-    handle, temporary = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+    try:
+        handle, temporary = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+    except OSError as error:
+        error.filename = str(given)
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             for part in parts:
@@ -173,7 +183,7 @@ def _write(path: Path, *parts: bytes | memoryview) -> None:
         # mkstemp makes files that only the owner reads; a new file usually follows the umask.
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

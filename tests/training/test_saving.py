@@ -361,3 +361,22 @@ def test_a_refused_extra_changes_nothing(extra, message, path):
     assert model.extra == {"kept": 1}
     model.save(path)
     assert fn.load(path).extra == {"kept": 1}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_an_old_file_keeps_its_permissions(mode, path):
+    path.write_bytes(b"")
+    path.chmod(mode)
+    make().save(path)
+    assert path.stat().st_mode & 0o777 == mode and fn.load(path)
+
+
+def test_a_link_stays_one(path, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "target"
+    path.symlink_to(target)
+    for seed in (1, 2):  # the target is made, then replaced
+        make(seed=seed).save(path)
+        assert path.is_symlink() and fn.load(target).seed == seed
+    assert list(target.parent.iterdir()) == [target]
