@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import deepcopy
 from itertools import count
 from math import prod
@@ -62,7 +62,7 @@ class Sequential:
 
     Attributes
     ----------
-    layers : list of Layer
+    layers : tuple of Layer
     layer_names : list of str
         Their kinds and numbers, such as ``dense_1``.
     extra : dict
@@ -551,8 +551,10 @@ class Sequential:
         saving.check(self, path)
 
 
-def _checked(given: Sequence[layers.Layer]) -> list[layers.Layer]:
-    """The layers of a model as a list of their own."""
+def _checked(given: Sequence[layers.Layer]) -> tuple[layers.Layer, ...]:
+    """The layers of a model, which stay the same."""
+    if not isinstance(given, Iterable):
+        checks.fail(TypeError, "Sequential", "layers", "a sequence of layers", repr(given))
     result: list[layers.Layer] = []
     for layer in given:
         if not isinstance(layer, layers.Layer):
@@ -562,7 +564,7 @@ def _checked(given: Sequence[layers.Layer]) -> list[layers.Layer]:
         result.append(layer)
     if not result:
         checks.fail(ValueError, "Sequential", "layers", "at least one layer", "none")
-    return result
+    return tuple(result)
 
 
 def _names(given: Sequence[layers.Layer]) -> list[str]:

@@ -247,3 +247,18 @@ def test_compile_and_build_start_training_anew(backend, rng):
     assert fit(model, x, labels, epochs=5, shuffle=False).history["loss"] == first
     model.build((6,))
     assert fit(model, x, labels, epochs=5, shuffle=False).history["loss"] == first
+
+
+def test_layers_stay_the_same():
+    given = [fn.Dense(3)]
+    model = fn.Sequential(given)
+    given.append(fn.Dense(2))
+    with pytest.raises(AttributeError, match="append"):
+        model.layers.append(fn.Dense(2))
+    model.build((4,))
+    assert len(model.layers) == 1 and model.predict(np.ones((2, 4))).shape == (2, 3)
+
+
+def test_one_layer_is_no_sequence():
+    with pytest.raises(TypeError, match=r"^Sequential: layers: expected a sequence of layers, got Dense\("):
+        fn.Sequential(fn.Dense(2))
