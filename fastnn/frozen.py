@@ -34,6 +34,10 @@ class Frozen(Inference):
         self._single = batch_size == 1
         super().__init__(replay)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is made of the model, or of its copy."""
+        return type(self), (self._model, self._rows[0])
+
     def _checked(self, x: Any, out: np.ndarray | None) -> np.ndarray:
         """The output for what is not just the arrays that a replay needs."""
         model = self._model

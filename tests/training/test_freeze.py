@@ -1,5 +1,7 @@
 """Frozen inference: one batch size, as fast as it gets."""
 
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -125,3 +127,13 @@ def test_freeze_and_a_model_built_again(backend, rng):
     assert np.array_equal(changed, model.predict(x[:1])[0]) and not np.array_equal(changed, first)
     model.build((7,))
     assert np.array_equal(f(x[0]), changed) and model.freeze()(np.ones(7)).shape == (3,)
+
+
+def test_copies_of_frozen_functions(backend, rng):
+    model = network(backend)
+    f, x = model.freeze(4), rng.normal(size=(4, 6))
+    expected = f(x)
+    copies = [copy.copy(f), copy.deepcopy(f), pickle.loads(pickle.dumps(f))]
+    assert all(np.array_equal(g(x), expected) for g in copies)
+    model.set_weights([w + 1 for w in model.get_weights()])
+    assert [np.array_equal(g(x), expected) for g in copies] == [False, True, True]
