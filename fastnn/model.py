@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from copy import deepcopy
 from itertools import count
 from math import prod
@@ -471,17 +471,27 @@ class Sequential:
         Raises
         ------
         ShapeError
-            If number or shapes differ; nothing is changed then.
+            If number or shapes differ.
+        DataError
+            If finite values would become infinite.
+
+        Nothing is changed then.
         """
         self._built()
         parameters = self._flat_parameters()
+        if not isinstance(weights, Collection):
+            checks.fail(TypeError, "set_weights", "weights", "a sequence of arrays", repr(weights))
         if len(weights) != len(parameters):
             checks.fail(checks.ShapeError, "set_weights", "weights", f"{len(parameters)} arrays", len(weights))
         host = np.zeros(self._flat.shape, self.dtype)
         for i, (view, w) in enumerate(zip(self._views_of(host), weights, strict=True)):
             if np.shape(w) != view.shape:
                 checks.fail(checks.ShapeError, "set_weights", f"weights[{i}]", f"shape {view.shape}", np.shape(w))
-            view[...] = checks.host_array("set_weights", f"weights[{i}]", w, self.dtype)
+            with np.errstate(over="ignore"):
+                view[...] = checks.host_array("set_weights", f"weights[{i}]", w, self.dtype)
+            if np.isinf(view).any() and not np.isinf(w)[np.isinf(view)].all():
+                expected = f"values within the range of {self.dtype}"
+                checks.fail(checks.DataError, "set_weights", f"weights[{i}]", expected, "larger ones")
         self.backend.assign(self._flat, host)
 
     def parameter_names(self) -> list[str]:

@@ -83,9 +83,9 @@ def test_freeze_refuses():
             f(x)
     with pytest.raises(fn.DtypeError, match=r"^freeze: x: expected float64 numbers, got complex128$"):
         one(np.zeros(6, complex))
-    with pytest.raises(fn.ShapeError, match=r"^freeze: y: expected shape \(3,\), got \(1, 3\)$"):
+    with pytest.raises(fn.ShapeError, match=r"^freeze: out: expected shape \(3,\), got \(1, 3\)$"):
         one(np.zeros(6), out=np.zeros((1, 3)))
-    with pytest.raises(fn.DtypeError, match=r"^freeze: y: expected float64, got float32$"):
+    with pytest.raises(fn.DtypeError, match=r"^freeze: out: expected float64, got float32$"):
         one(np.zeros(6), out=np.zeros(3, np.float32))
     x = np.zeros(6)
     for y, got in (
@@ -93,7 +93,7 @@ def test_freeze_refuses():
         (np.zeros(6)[::2], r"strides \(16,\)"),
         (np.frombuffer(bytes(24)), "a read-only one"),
     ):
-        with pytest.raises(fn.LayoutError, match=f"^freeze: y: expected .*, got {got}$"):
+        with pytest.raises(fn.LayoutError, match=f"^freeze: out: expected .*, got {got}$"):
             one(x, out=y)
     with pytest.raises(ValueError, match=r"^freeze: batch_size: expected an integer of at least 1, got 0$"):
         network().freeze(0)

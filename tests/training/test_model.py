@@ -262,3 +262,16 @@ def test_layers_stay_the_same():
 def test_one_layer_is_no_sequence():
     with pytest.raises(TypeError, match=r"^Sequential: layers: expected a sequence of layers, got Dense\("):
         fn.Sequential(fn.Dense(2))
+
+
+def test_set_weights_refuses_what_overflows():
+    model = fn.Sequential([fn.Dense(2)], input_shape=(2,))
+    model.set_weights([np.full((2, 2), np.inf), np.array([np.nan, 1e38])])
+    assert np.isinf(model.get_weights()[0]).all()
+    before = bits(model)
+    message = r"^set_weights: weights\[1\]: expected values within the range of float32, got larger ones$"
+    with pytest.raises(fn.DataError, match=message):
+        model.set_weights([np.zeros((2, 2)), np.array([np.inf, 1e300])])
+    with pytest.raises(TypeError, match=r"^set_weights: weights: expected a sequence of arrays, got None$"):
+        model.set_weights(None)
+    assert bits(model) == before

@@ -71,12 +71,12 @@ def test_predict_refuses_out():
     read_only = np.zeros((4, 3))
     read_only.setflags(write=False)
     for out, error, message in (
-        (np.zeros((3, 3)), fn.ShapeError, r"y: expected shape \(4, 3\), got \(3, 3\)$"),
-        (np.zeros((4, 3), np.float32), fn.DtypeError, r"y: expected float64, got float32$"),
-        (np.zeros((4, 6))[:, ::2], fn.LayoutError, r"y: expected a C-contiguous array"),
-        (read_only, fn.LayoutError, r"y: expected an array that can be written"),
-        (x, fn.LayoutError, r"y: expected memory that no input uses"),
-        ([[0.0] * 3] * 4, fn.DtypeError, r"y: expected an array, got list$"),
+        (np.zeros((3, 3)), fn.ShapeError, r"out: expected shape \(4, 3\), got \(3, 3\)$"),
+        (np.zeros((4, 3), np.float32), fn.DtypeError, r"out: expected float64, got float32$"),
+        (np.zeros((4, 6))[:, ::2], fn.LayoutError, r"out: expected a C-contiguous array"),
+        (read_only, fn.LayoutError, r"out: expected an array that can be written"),
+        (x, fn.LayoutError, r"out: expected memory that no input uses"),
+        ([[0.0] * 3] * 4, fn.DtypeError, r"out: expected an array, got list$"),
     ):
         with pytest.raises(error, match="^predict: " + message):
             model.predict(x, out=out)
