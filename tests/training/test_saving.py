@@ -333,13 +333,13 @@ def test_files_have_the_usual_permissions(path):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"^save: path: expected a folder that is there, got '.*nowhere"):
         dropping().save(tmp_path / "nowhere" / "model.safetensors")
 
 
 def test_a_folder_in_the_way(tmp_path):
     (tmp_path / "model").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError, match=r"^save: path: expected a file, got the directory '"):
         dropping().save(tmp_path / "model")
     assert os.listdir(tmp_path) == ["model"]
 
