@@ -96,14 +96,28 @@ cpdef bint within(cnp.ndarray labels, int64_t count) except -1:
     return inside
 
 
-def known_pairs(tuple updated, tuple others, tuple known) -> bool:
-    """Whether the arrays to update are the very ones known, can be written, and each has beside it a C-contiguous array
-    of the same dtype and shape elsewhere in memory."""
+cdef bint outside(const int64_t *spans, Py_ssize_t count, int64_t start, int64_t end) noexcept:
+    """Whether some memory lies between spans of it, pairs of beginning and end, which are sorted."""
+    cdef Py_ssize_t middle, low = 0, high = count
+    while low < high:  # `low` becomes the first span that ends behind the start
+        middle = (low + high) // 2
+        if spans[2 * middle + 1] > start:
+            high = middle
+        else:
+            low = middle + 1
+    return low == count or spans[2 * low] >= end
+
+
+def known_pairs(tuple updated, tuple others, tuple known, cnp.ndarray spans) -> bool:
+    """Whether the arrays to update are the very ones known, which lie in these spans, can be written, and each has
+    beside it a C-contiguous array of the same dtype and shape elsewhere in memory."""
     cdef Py_ssize_t i, size
     cdef int axis
     cdef cnp.ndarray a, b
-    cdef char *p
-    cdef char *q
+    cdef int64_t start
+    cdef Py_ssize_t count = cnp.PyArray_SIZE(spans) // 2
+    if not fits(spans, cnp.NPY_INT64, 2 * count):
+        raise TypeError("known_pairs: spans: expected a C-contiguous array of pairs of int64")
     if not len(updated) == len(others) == len(known):
         return False
     for i in range(len(updated)):
@@ -118,7 +132,7 @@ def known_pairs(tuple updated, tuple others, tuple known) -> bool:
             if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
                 return False
         size = cnp.PyArray_NBYTES(a)
-        p, q = cnp.PyArray_BYTES(a), cnp.PyArray_BYTES(b)
-        if p < q + size and q < p + size:
+        start = <int64_t> cnp.PyArray_BYTES(b)
+        if size and not outside(<const int64_t *> cnp.PyArray_DATA(spans), count, start, start + size):
             return False
     return True

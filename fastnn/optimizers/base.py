@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from operator import is_not
+from operator import add, is_not
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ class _Held(NamedTuple):
     backend: str
     numbers: dict[str, Any]
     params: tuple[np.ndarray, ...]
+    spans: np.ndarray
     replay: backends.Replay
 
 
@@ -135,20 +136,20 @@ class Optimizer(registry.Configured):
         DtypeError
             If a parameter is neither float32 nor float64, or its gradient is of another dtype.
         LayoutError
-            If a parameter cannot be written in place, or its gradient overlaps it.
+            If a parameter cannot be written in place, or another one or a gradient overlaps it.
 
         Nothing is changed then.
         """
         own = arrays = tuple(params)
         slopes, held = tuple(grads), self._held
-        known = held is not None and checks.known_pairs(arrays, slopes, held.params)
+        known = held is not None and checks.known_pairs(arrays, slopes, held.params, held.spans)
         backend, numbers = backends.select(None, () if known else arrays[:1]), self._params()
         if not known:
             own, slopes = self._checked(arrays, slopes, backend)
         if held is None or (held.backend, held.numbers) != (backend.name, numbers) or any(
             map(is_not, arrays, held.params)
         ):
-            held = self._held = _Held(backend.name, numbers, arrays, self._recorded(own, backend))
+            held = self._held = _Held(backend.name, numbers, arrays, _spans(own), self._recorded(own, backend))
         self.advance()
         held.replay.run(slopes)
 
@@ -163,6 +164,7 @@ class Optimizer(registry.Configured):
         if len(params) != len(grads):
             checks.fail(checks.ShapeError, name, "grads", f"{len(params)} arrays", len(grads))
         slopes = tuple(_checked_pair(name, p, g) for p, g in zip(params, grads, strict=True))
+        _check_apart(name, _spans(params), _spans(slopes))
         if self._alone is None:
             place = backend.to_device if backend.device else np.asarray
             self._alone = [
@@ -207,6 +209,23 @@ def _checked_pair(name: str, p: Any, g: Any) -> np.ndarray:
     checks.floating_dtype(name, [p, g], ["params", "grads"])
     if shape_of(g) != p.shape:
         checks.fail(checks.ShapeError, name, "grads", f"shape {p.shape}", shape_of(g))
-    g = g.reshape(p.size) if checks.is_device_array(p) else checks.host_array(name, "grads", g, dtype)
-    checks.apart(name, [p, g], ["params", "grads"])
-    return g
+    return g.reshape(p.size) if checks.is_device_array(p) else checks.host_array(name, "grads", g, dtype)
+
+
+def _spans(arrays: Sequence[Any]) -> np.ndarray:
+    """Where contiguous arrays begin and end in memory, in order, without empty ones."""
+    starts = [
+        a.__cuda_array_interface__["data"][0] if checks.is_device_array(a) else a.ctypes.data for a in arrays if a.size
+    ]
+    sizes = [a.nbytes for a in arrays if a.size]
+    return np.array(sorted(zip(starts, map(add, starts, sizes), strict=True)), np.int64).reshape(-1, 2)
+
+
+def _check_apart(name: str, params: np.ndarray, grads: np.ndarray) -> None:
+    """Each parameter has memory of its own; gradients may share theirs."""
+    if (params[1:, 0] < params[:-1, 1]).any():
+        checks.fail(checks.LayoutError, name, "params", "memory of its own", "an array that overlaps another")
+    following = np.searchsorted(params[:, 1], grads[:, 0], side="right")  # parameters that end behind the start
+    near = following < len(params)
+    if (params[following[near], 0] < grads[near, 1]).any():
+        checks.fail(checks.LayoutError, name, "grads", "memory of its own", "an array that overlaps a parameter")

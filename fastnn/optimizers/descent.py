@@ -48,7 +48,7 @@ class SGD(Optimizer):
 
     def advance(self) -> None:
         super().advance()
-        self._dampening.value = self.dampening if self.iterations > 1 else 0
+        self._dampening.value = self.dampening if self._step.value > 1 else 0
 
     def states(self) -> tuple[bool, ...]:
         return (self.momentum > 0,)

@@ -525,3 +525,32 @@ def test_iterations_count(value, error):
     with pytest.raises(error, match=r"^Adam: iterations: expected an integer( of at least 0)?, got "):
         optimizer.iterations = value
     assert optimizer.iterations == 7
+
+
+def test_arrays_that_overlap():
+    block, apart = np.ones(12), [np.full(3, float(i)) for i in range(6)]
+    known = fn.SGD(0.5)
+    known.update(apart[:3], apart[3:])
+    for optimizer in (fn.SGD(0.5), known):
+        for params, grads in (
+            (apart[:3], [apart[1], apart[3], apart[4]]),
+            (apart[:3], [apart[3], apart[4], apart[0][:3]]),
+            ([block[:4], block[6:10]], [np.ones(4), block[2:6]]),
+            ([block[6:10], block[:4]], [np.ones(4), block[7:11]]),
+        ):
+            before = [p.copy() for p in params]
+            with pytest.raises(fn.LayoutError, match=r"^SGD: grads: expected memory of its own, got an array"):
+                optimizer.update(params, grads)
+            assert all(np.array_equal(p, q) for p, q in zip(params, before, strict=True))
+    for params in ([apart[0], apart[0]], [block[:4], block[3:7]]):
+        with pytest.raises(fn.LayoutError, match=r"^SGD: params: expected memory of its own, got an array"):
+            fn.SGD(0.5).update(params, [np.ones(p.shape) for p in params])
+
+
+def test_gradients_between_parameters_and_shared_ones():
+    block = np.ones(12)
+    params, shared = [block[8:12], block[:4], block[4:4]], block[4:8]
+    optimizer = fn.SGD(0.5)
+    for _ in range(2):
+        optimizer.update(params, [shared, shared, block[2:2]])
+    assert block.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 4
