@@ -93,9 +93,7 @@ def finite(op: str, name: str, array: np.ndarray, ready: Callable[[np.ndarray], 
 def data(model: Sequential, op: str, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Rows and targets, checked, and ready for a step unless they are memory-mapped."""
     _, loss = model._compiled()
-    rows = checks.numbers(op, "X", X, f"{model.dtype} numbers")
-    x = model._rows(rows if rows.ndim else X, op)  # of what is no array, a sparse matrix say, the error tells the type
-    y = checks.numbers(op, "y", y)
+    x, y = model._rows(X, op), checks.numbers(op, "y", y)
     if mapped(y):
         same_length(op, x, y)
         finite(op, "y", y)  # NaN would look like a label of the wrong type

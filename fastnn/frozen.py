@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import checks, recording
-from fastnn.table import TABLE
 from fastnn_ext.replay import Inference
 
 if TYPE_CHECKING:
     from fastnn.model import Sequential
-
-#: How error messages describe an array for results.
-RESULT = replace(TABLE["linear"].outputs[0], name="out")
 
 
 class Frozen(Inference):
@@ -51,7 +46,7 @@ class Frozen(Inference):
         if out is None:
             out = np.empty(shape, model.dtype)
         else:
-            checks.output("freeze", RESULT, out, shape, model.dtype, [x])
+            checks.output("freeze", checks.OUT, out, shape, model.dtype, [x])
         if model.backend.device:
             out[...] = model._replay(self._program, x.reshape(self._rows))[0].reshape(shape)
         else:

@@ -27,7 +27,7 @@ from fastnn import (
     saving,
     training,
 )
-from fastnn.frozen import RESULT, Frozen
+from fastnn.frozen import Frozen
 from fastnn.metrics import REGISTRY as METRICS
 from fastnn.metrics import Metric
 from fastnn.precision import get_matmul_precision, matmul_precision
@@ -304,7 +304,7 @@ class Sequential:
 
     def _rows(self, x: Any, what: str) -> np.ndarray:
         """Input data as an array that can be converted to the model's dtype; a memory-mapped one stays one."""
-        array = np.asarray(x)
+        array = checks.numbers(what, "X", x, f"{self.dtype} numbers")
         if array.ndim == 0 and array.dtype == object:  # a sparse matrix, a dict, a set
             checks.fail(TypeError, what, "X", "an array", type(x).__name__)
         if array.ndim == 0:
@@ -391,7 +391,7 @@ class Sequential:
         if out is None:
             out = np.empty(shape, self.dtype)
         else:
-            checks.output("predict", RESULT, out, shape, self.dtype, [x])
+            checks.output("predict", checks.OUT, out, shape, self.dtype, [x])
         for start in range(0, len(x), CHUNK):
             piece = checks.host_array("predict", "X", x[start : start + CHUNK], self.dtype)
             program = self._program(recording.inference, len(piece))
