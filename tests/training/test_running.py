@@ -58,7 +58,7 @@ def test_nan_goes_its_way(backend):
         ({"x": [1.0]}, TypeError, r"X: expected an array, got dict$"),
         (np.zeros((2, 6), complex), fn.DtypeError, r"X: expected float64 numbers, got complex128$"),
         ([["a"] * 6], fn.DtypeError, r"X: expected float64 numbers, got <U1$"),
-        ([[None] * 6], fn.DtypeError, r"X: expected float64 numbers, got object$"),
+        ([[None] * 6], fn.DtypeError, r"X: expected float64 numbers, got None at \(0, 0\)$"),
     ],
 )
 def test_predict_refuses(x, error, message):

@@ -114,7 +114,7 @@ if SIMULATED:
 
     def aligned(x: Any) -> bool:
         """Whether an array begins at a multiple of 16 bytes."""
-        return address(x) % 16 == 0
+        return x.__array_interface__["data"][0] % 16 == 0
 
     def array_at(address: int, size: int, T: Any) -> np.ndarray:
         """The array of `size` elements that begins at an address."""
