@@ -146,11 +146,15 @@ class Optimizer(registry.Configured):
         backend, numbers = backends.select(None, () if known else arrays[:1]), self._params()
         if not known:
             own, slopes = self._checked(arrays, slopes, backend)
-        if held is None or (held.backend, held.numbers) != (backend.name, numbers) or any(
-            map(is_not, arrays, held.params)
-        ):
-            held = self._held = _Held(backend.name, numbers, arrays, _spans(own), self._recorded(own, backend))
+        stale = held is None or (held.backend, held.numbers) != (backend.name, numbers)
+        stale = stale or any(map(is_not, arrays, held.params))
+        if stale:
+            assert self._alone is not None
+            moments = [s for kept in self._alone for s in kept]
+            checks.same_place(type(self).__name__, (*own, *moments), backend.device, backend.name)
         self.advance()
+        if stale:  # with the numbers of a step: before the first one some are infinite
+            held = self._held = _Held(backend.name, numbers, arrays, _spans(own), self._recorded(own, backend))
         held.replay.run(slopes)
 
     def _checked(
@@ -177,8 +181,6 @@ class Optimizer(registry.Configured):
     def _recorded(self, params: tuple[np.ndarray, ...], backend: backends.Backend) -> backends.Replay:
         """The updates of all arrays as one program, whose inputs are the gradients."""
         assert self._alone is not None
-        moments = [s for kept in self._alone for s in kept]
-        checks.same_place(type(self).__name__, (*params, *moments), backend.device, backend.name)
         program = Program(backend.name)
         for p, kept in zip(params, self._alone, strict=True):
             g = program.input("gradient", (p.size,), p.dtype)
