@@ -356,11 +356,12 @@ def vectors() -> str:
     return ""
 
 
-#: Optimizers, with and without what is optional. NAdam has no numbers before its first step, and records no such calls.
+#: Optimizers, with and without what is optional.
 OPTIMIZERS: list[tuple[type, dict]] = [
     (fn.SGD, {}), (fn.SGD, {"momentum": 0.9, "nesterov": True}), (fn.RMSprop, {}), (fn.Adam, {}), (fn.AdamW, {}),
     (fn.RMSprop, {"momentum": 0.9, "centered": True}), (fn.Adam, {"amsgrad": True}), (fn.optimizers.Adagrad, {}),
     (fn.optimizers.Adadelta, {}), (fn.optimizers.Adamax, {}), (fn.optimizers.RAdam, {}), (fn.optimizers.Lion, {}),
+    (fn.optimizers.NAdam, {}),
 ]  # fmt: skip
 
 
