@@ -22,11 +22,6 @@ def linear_backward(dy, y):
     return dy
 
 
-@inlined
-def tanh(x):
-    return shim.tanh(x)
-
-
 @cuda.jit(device=True)
 def row_maximum(x, row, lane, lanes):
     """Largest element of a row of x (o,r), NaN if there is one, in all threads of a group; of no row where row >= o."""
@@ -111,7 +106,7 @@ KERNELS = elementwise({
     "elu_backward": scalar.elu_backward, "gelu": scalar.gelu, "gelu_backward": scalar.gelu_backward,
     "gelu_tanh": scalar.gelu_tanh, "gelu_tanh_backward": scalar.gelu_tanh_backward, "silu": scalar.silu,
     "silu_backward": scalar.silu_backward, "sigmoid": scalar.sigmoid, "sigmoid_backward": scalar.sigmoid_backward,
-    "tanh": tanh, "tanh_backward": scalar.tanh_backward, "softplus": scalar.softplus,
+    "tanh": shim.tanh, "tanh_backward": scalar.tanh_backward, "softplus": scalar.softplus,
     "softplus_backward": scalar.softplus_backward, "selu": scalar.selu, "selu_backward": scalar.selu_backward,
     "softsign": scalar.softsign, "softsign_backward": scalar.softsign_backward, "hard_sigmoid": scalar.hard_sigmoid,
     "hard_sigmoid_backward": scalar.hard_sigmoid_backward, "hard_swish": scalar.hard_swish,

@@ -52,31 +52,6 @@ def affine(x, scale, shift):
     return x * scale + shift
 
 
-@inlined
-def exp(x):
-    return shim.exp(x)
-
-
-@inlined
-def log(x):
-    return shim.log(x)
-
-
-@inlined
-def sin(x):
-    return shim.sin(x)
-
-
-@inlined
-def cos(x):
-    return shim.cos(x)
-
-
-@inlined
-def sqrt(x):
-    return shim.sqrt(x)
-
-
 @cuda.jit
 def copy(x, y, shape, strides):
     """y[i0, i1, ...] = x[i0*s0 + i1*s1 + ...] for arrays given flat."""
@@ -114,6 +89,6 @@ def launch_copy(launch: Callable, arrays: list, workspace: Any, dims: dict, para
 KERNELS = elementwise({
     "add": added, "subtract": subtract, "multiply": multiply, "divide": divide, "maximum": larger,
     "maximum_backward": maximum_backward, "prelu": prelu, "prelu_backward": prelu_backward, "power": scalar.power,
-    "affine": affine, "exp": exp, "log": log, "sin": sin, "cos": cos, "sqrt": sqrt,
+    "affine": affine, "exp": shim.exp, "log": shim.log, "sin": shim.sin, "cos": shim.cos, "sqrt": shim.sqrt,
 }) | {"copy": launch_copy}  # fmt: skip
 WORKSPACE: dict[str, Callable[[dict, dict, int], int]] = {}

@@ -57,14 +57,19 @@ def adadelta_update(p, g, square_avg, delta_avg, rate, rest, epsilon, decay):
 
 
 @inlined
-def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, shrink, decay, decoupled):
-    """Kingma and Ba 2015; `decoupled` is AdamW (Loshchilov and Hutter 2019); with `v_max` it is AMSGrad."""
+def with_moments(p, g, m, v, rest_1, rest_2, shrink, decay, decoupled):
+    """Weight decay of the parameter itself where it is decoupled, else of the gradient; both moments with that."""
     if decoupled != 0:
         p *= shrink
     else:
         g += decay * p
-    m += rest_1 * (g - m)
-    v += rest_2 * (g * g - v)
+    return p, g, m + rest_1 * (g - m), v + rest_2 * (g * g - v)
+
+
+@inlined
+def adam_update(p, g, m, v, v_max, rate, rest_1, rest_2, root, epsilon, shrink, decay, decoupled):
+    """Kingma and Ba 2015; `decoupled` is AdamW (Loshchilov and Hutter 2019); with `v_max` it is AMSGrad."""
+    p, g, m, v = with_moments(p, g, m, v, rest_1, rest_2, shrink, decay, decoupled)
     second = v
     if v_max is not None:
         # A NaN in either stays.
@@ -87,24 +92,14 @@ def adamax_update(p, g, m, u, rate, rest, keep, epsilon, decay):
 @inlined
 def nadam_update(p, g, m, v, rate_g, rate_m, rest_1, rest_2, root, epsilon, shrink, decay, decoupled):
     """Dozat 2016."""
-    if decoupled != 0:
-        p *= shrink
-    else:
-        g += decay * p
-    m += rest_1 * (g - m)
-    v += rest_2 * (g * g - v)
+    p, g, m, v = with_moments(p, g, m, v, rest_1, rest_2, shrink, decay, decoupled)
     return p - (rate_g * g + rate_m * m) / (sqrt(v) * root + epsilon), m, v
 
 
 @inlined
 def radam_update(p, g, m, v, rate, rest_1, rest_2, epsilon, shrink, decay, rectified, decoupled):
     """Liu et al. 2020; without rectification, in the first steps, momentum alone."""
-    if decoupled != 0:
-        p *= shrink
-    else:
-        g += decay * p
-    m += rest_1 * (g - m)
-    v += rest_2 * (g * g - v)
+    p, g, m, v = with_moments(p, g, m, v, rest_1, rest_2, shrink, decay, decoupled)
     return p - (rate * m / (sqrt(v) + epsilon) if rectified != 0 else rate * m), m, v
 
 
